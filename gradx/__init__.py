@@ -1,0 +1,1 @@
+"""gradx: gradient transformations for JAX, as plain values."""

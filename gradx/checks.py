@@ -1,0 +1,88 @@
+"""Checks of arguments and of trees, and the words they fail with.
+
+Every message names the transformation, the value or leaf at fault, what was expected, and the cure where there is one.
+"""
+
+import numbers
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradx.typing import PyTree, Range
+
+
+def hyperparameter(owner: str, name: str, value: Any, allowed: Range) -> Any:
+    """Return `value`, a Python int made a float where a real is meant; refuse a concrete number out of range.
+
+    Arrays, tracers and schedules pass: their value is not known, or not one number.
+    """
+    if isinstance(value, jax.Array) or callable(value):
+        return value
+    if isinstance(value, np.ndarray) and value.ndim:
+        return value
+    kind = "an integer" if allowed.integer else "a number or a schedule"
+    is_number = isinstance(value, numbers.Real | np.ndarray | np.bool_) and not isinstance(value, bool | np.bool_)
+    if not is_number or (allowed.integer and float(value) != int(value)):
+        raise TypeError(f"{owner}: {name} must be {kind}, got {value!r}")
+    if not allowed.holds(float(value)):
+        raise ValueError(f"{owner}: {name} must be in {allowed}, got {value!r}")
+    if allowed.integer:
+        return int(value)
+    return float(value) if isinstance(value, int | np.integer | np.float64) else value
+
+
+def path_name(path: tuple) -> str:
+    """Spell a key path as `layer/kernel`.
+
+    Flax boxes a parameter in a container whose only child sits under `.value`; the box is there at init and gone at
+    update, so its key is left out of the name.
+    """
+    if path and path[-1] == jax.tree_util.GetAttrKey("value"):
+        path = path[:-1]
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def is_function(x: Any) -> bool:
+    """Whether `x` is to be called: a callable that is no pytree (a module used as a mask is data, not a function)."""
+    return callable(x) and jax.tree_util.all_leaves([x])
+
+
+def dtype_of(x: Any) -> np.dtype:
+    """Return the dtype of an array or number, `float0` included."""
+    return x.dtype if hasattr(x, "dtype") else jnp.result_type(x)
+
+
+def describe(x: Any) -> str:
+    """Say dtype and shape of a leaf: `float32[3,4]`."""
+    return f"{dtype_of(x)}[{','.join(map(str, np.shape(x)))}]"
+
+
+def same_leaves(owner: str, what: str, tree: PyTree, expected: PyTree, source: str, *, dtypes: bool) -> None:
+    """Raise ValueError unless both trees have the same leaves: paths, shapes and, where asked, dtypes."""
+    got, want = _named_leaves(tree), _named_leaves(expected)
+    if (names := [name for name, _ in got]) != (wanted := [name for name, _ in want]):
+        extra = next((name for name in names if name not in set(wanted)), None)
+        missing = next((name for name in wanted if name not in set(names)), None)
+        parts = [f"{what} has a leaf at '{extra}' that {source} lacks"] if extra is not None else []
+        parts += [f"{source} has a leaf at '{missing}' that {what} lacks"] if missing is not None else []
+        parts = parts or [f"{what} has {len(names)} leaves in another order than {source}, {len(wanted)}"]
+        raise ValueError(f"{owner}: {'; '.join(parts)}")
+    for (name, leaf), (_, other) in zip(got, want, strict=True):
+        if np.shape(leaf) != np.shape(other) or (dtypes and dtype_of(leaf) != dtype_of(other)):
+            message = f"{what} at '{name}' is {describe(leaf)}, but {source} says {describe(other)}"
+            raise ValueError(f"{owner}: {message}")
+
+
+def differentiable(owner: str, updates: PyTree) -> None:
+    """Raise TypeError for a gradient leaf that is an integer or a bool; `float0`, JAX's mark of none, is let pass."""
+    for name, leaf in _named_leaves(updates):
+        dtype = dtype_of(leaf)
+        if not jnp.issubdtype(dtype, jnp.inexact) and dtype != jax.dtypes.float0:
+            cure = "differentiate with allow_int=True, or leave it out with gradx.partition or None"
+            raise TypeError(f"{owner}: the gradient at '{name}' is {describe(leaf)}, no float; {cure}")
+
+
+def _named_leaves(tree: PyTree) -> list[tuple[str, Any]]:
+    return [(path_name(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]

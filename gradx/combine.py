@@ -1,0 +1,204 @@
+"""Transformations made of others: one after the other, on a part of the tree, or each on a part of its own."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+from gradx import checks, tree
+from gradx.core import EmptyState, GradientTransformation, run_init, run_update, transformation
+from gradx.typing import Mask, Params, PyTree, State, Updates
+
+
+class MaskedState(NamedTuple):
+    """The state of `masked`."""
+
+    inner_state: State
+    """The inner state, with `None` where the mask is False."""
+
+
+class PartitionState(NamedTuple):
+    """The state of `partition`."""
+
+    inner_states: dict[str, State]
+    """For each label the state of its transformation, with `None` at the leaves of other labels."""
+
+
+@transformation
+def chain(*parts: GradientTransformation) -> Any:
+    """Apply the parts one after the other, each to the updates of the one before.
+
+    Parts may come from Optax. An extra reaches every part that names it. State: a tuple, one state for each part.
+
+    >>> import gradx
+    >>> gradx.chain(gradx.clip_by_global_norm(1.0), gradx.sgd(0.1))
+    chain(clip_by_global_norm(max_norm=1.0), sgd(learning_rate=0.1))
+    """
+    for i, part in enumerate(parts):
+        _check_part("chain", f"part {i}", part)
+
+    def init(params: Params) -> tuple:
+        return tuple(run_init(part, params) for part in parts)
+
+    def update(updates: Updates, state: tuple, params: Params | None = None, **extras: Any) -> tuple[Updates, tuple]:
+        states = []
+        for part, part_state in zip(parts, state, strict=True):
+            updates, part_state = run_update(part, updates, part_state, params, extras)
+            states.append(part_state)
+        return updates, tuple(states)
+
+    return init, update
+
+
+@transformation
+def named_chain(*parts: tuple[str, GradientTransformation]) -> Any:
+    """Apply the parts of `(name, transformation)` pairs one after the other; names outlive insertions in checkpoints.
+
+    State: a dict from name to state.
+    """
+    for part in parts:
+        if not (isinstance(part, tuple) and len(part) == 2 and isinstance(part[0], str)):
+            raise TypeError(f"named_chain: each part must be a pair (name, transformation), got {part!r}")
+        _check_part("named_chain", repr(part[0]), part[1])
+    names = [name for name, _ in parts]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"named_chain: names must differ, got {repeated[0]!r} more than once")
+
+    def init(params: Params) -> dict[str, State]:
+        return {name: run_init(part, params) for name, part in parts}
+
+    def update(updates: Updates, state: dict, params: Params | None = None, **extras: Any) -> tuple[Updates, dict]:
+        states = {}
+        for name, part in parts:
+            updates, states[name] = run_update(part, updates, state[name], params, extras)
+        return updates, states
+
+    return init, update
+
+
+@transformation
+def masked(inner: GradientTransformation, mask: Mask) -> Any:
+    """Apply `inner` where the mask is True. Elsewhere the update passes through UNCHANGED: a raw gradient stays one.
+
+    `chain(masked(sgd(0.1), mask))` therefore climbs where the mask is False. To train only a part, use `partition` or put
+    `freeze` behind it; `masked` is for steps such as weight decay, whose absence means "leave the update alone".
+
+    Args:
+      inner: the transformation; it sees `None` where the mask is False.
+      mask: a pytree of bools, a prefix of the parameters, or a function from the parameters to one (flax's boxes removed, so
+        that paths read the same at init and at update). A callable pytree is a mask, not a function.
+
+    State: the inner state on the chosen leaves.
+    """
+    _check_part("masked", "inner", inner)
+
+    def init(params: Params) -> MaskedState:
+        return MaskedState(run_init(inner, _select(resolve_mask("masked", mask, params), params)))
+
+    def update(
+        updates: Updates, state: MaskedState, params: Params | None = None, **extras: Any
+    ) -> tuple[Updates, MaskedState]:
+        chosen = resolve_mask("masked", mask, updates if params is None else params)
+        inner_params = None if params is None else _select(chosen, params)
+        new, inner_state = run_update(inner, _select(chosen, updates), state.inner_state, inner_params, extras)
+        return _merge(chosen, new, updates), MaskedState(inner_state)
+
+    return init, update
+
+
+@transformation
+def partition(transforms: Mapping[str, GradientTransformation], param_labels: PyTree | Callable[[Params], PyTree]) -> Any:
+    """Apply to each leaf the transformation of its label; a leaf is updated by that one alone.
+
+    Args:
+      transforms: from label to transformation; `set_to_zero()` freezes.
+      param_labels: a pytree of labels, a prefix of the parameters, or a function from the parameters to one. The function
+        sees the parameters without flax's boxes: with `gradx.tree.map_with_path` it labels by names like `layer/kernel`.
+
+    State: a dict from label to state. Errors: a label without a transformation is named with its leaf.
+
+    >>> import gradx
+    >>> by_name = lambda params: gradx.tree.map_with_path(lambda name, _: "no" if name.endswith("bias") else "yes", params)
+    >>> tx = gradx.partition({"yes": gradx.adamw(1e-3), "no": gradx.adam(1e-3)}, by_name)
+    """
+    for label, part in transforms.items():
+        _check_part("partition", repr(label), part)
+
+    def label_of(params: Params) -> PyTree:
+        labels = _resolve("partition", "param_labels", param_labels, params)
+        for name, label in zip(tree.paths(labels), jax.tree.leaves(labels), strict=True):
+            if label not in transforms:
+                known = ", ".join(map(repr, transforms))
+                raise ValueError(f"partition: the label {label!r} at '{name}' has no transformation; known are {known}")
+        return labels
+
+    def masks_of(params: Params) -> dict[str, PyTree]:
+        labels = label_of(params)
+        return {label: jax.tree.map(lambda x, label=label: x == label, labels) for label in transforms}
+
+    def init(params: Params) -> PartitionState:
+        masks = masks_of(params)
+        return PartitionState({k: run_init(part, _select(masks[k], params)) for k, part in transforms.items()})
+
+    def update(
+        updates: Updates, state: PartitionState, params: Params | None = None, **extras: Any
+    ) -> tuple[Updates, PartitionState]:
+        states, result = {}, updates
+        for label, mask in masks_of(updates if params is None else params).items():
+            part_params = None if params is None else _select(mask, params)
+            part_state = state.inner_states[label]
+            new, states[label] = run_update(transforms[label], _select(mask, updates), part_state, part_params, extras)
+            result = _merge(mask, new, result)
+        return result, PartitionState(states)
+
+    return init, update
+
+
+@transformation
+def set_to_zero() -> Any:
+    """Replace every update by zero: the parameters stay. State: none."""
+
+    def init(params: Params) -> EmptyState:
+        return EmptyState()
+
+    def update(updates: Updates, state: EmptyState) -> tuple[Updates, EmptyState]:
+        return jax.tree.map(jax.numpy.zeros_like, updates), state
+
+    return init, update
+
+
+@transformation
+def freeze(mask: Mask) -> Any:
+    """Set the update to zero where the mask is True, and leave it alone elsewhere; put it last in a chain."""
+    return masked(set_to_zero(), mask)
+
+
+def resolve_mask(owner: str, mask: Mask, params: Params) -> PyTree:
+    """Return the mask as a pytree of Python bools that is a prefix of the parameters."""
+    resolved = _resolve(owner, "mask", mask, params)
+    for name, leaf in zip(tree.paths(resolved), jax.tree.leaves(resolved), strict=True):
+        if isinstance(leaf, jax.core.Tracer) or jax.numpy.size(leaf) != 1:
+            raise TypeError(f"{owner}: the mask at '{name}' must be a Python bool (it decides structure), got {leaf}")
+    return jax.tree.map(bool, resolved)
+
+
+def _resolve(owner: str, what: str, given: PyTree | Callable, params: Params) -> PyTree:
+    bare = tree.unbox(params)
+    prefix = given(bare) if checks.is_function(given) else tree.unbox(given)
+    tree.broadcast(prefix, bare, f"{owner}: {what}")
+    return prefix
+
+
+def _select(mask: PyTree, params: PyTree) -> PyTree:
+    """Keep the leaves under True, put `None` for those under False."""
+    return jax.tree.map(lambda keep, node: node if keep else jax.tree.map(lambda _: None, node), mask, params)
+
+
+def _merge(mask: PyTree, new: PyTree, old: PyTree) -> PyTree:
+    """Take the leaves of `new` under True, those of `old` under False."""
+    return jax.tree.map(lambda keep, x, y: x if keep else y, mask, new, old)
+
+
+def _check_part(owner: str, what: str, part: Any) -> None:
+    if isinstance(part, type) or not (callable(getattr(part, "init", None)) and callable(getattr(part, "update", None))):
+        raise TypeError(f"{owner}: {what} must be a transformation with init and update, got {part!r}")

@@ -1,0 +1,87 @@
+"""Arithmetic on arrays that several rules share: safe roots, squares, bias correction, counting, precision."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike, DTypeLike
+
+
+def abs_sq(x: jax.Array) -> jax.Array:
+    """Return |x|², real also for complex `x`."""
+    if jnp.iscomplexobj(x):
+        return x.real * x.real + x.imag * x.imag
+    return x * x
+
+
+@jax.custom_jvp
+def safe_sqrt(x: jax.Array) -> jax.Array:
+    """Square root whose derivative at 0 is 0 instead of infinity.
+
+    A moment of exactly zero comes from a gradient of exactly zero, through which no derivative flows either; the plain
+    root would give inf * 0 = NaN there.
+    """
+    return jnp.sqrt(x)
+
+
+@safe_sqrt.defjvp
+def _safe_sqrt_jvp(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    root = safe_sqrt(x)
+    positive = root > 0
+    return root, jnp.where(positive, dx / (2 * jnp.where(positive, root, 1)), 0)
+
+
+def safe_divide(numerator: jax.Array, denominator: jax.Array) -> jax.Array:
+    """Return numerator / denominator, and 0 where the denominator is 0, with finite derivatives."""
+    zero = denominator == 0
+    return jnp.where(zero, 0, numerator / jnp.where(zero, 1, denominator))
+
+
+def safe_norm(x: jax.Array, min_norm: ArrayLike, ord=None, axis=None, keepdims: bool = False) -> jax.Array:
+    """Return max(‖x‖, min_norm), with gradient 0 where the norm is the smaller."""
+    small = jnp.linalg.norm(x, ord=ord, axis=axis, keepdims=True) <= min_norm
+    x = jnp.where(small, jnp.ones_like(x), x)
+    norm = jnp.linalg.norm(x, ord=ord, axis=axis, keepdims=keepdims)
+    small = small if keepdims else small.reshape(norm.shape)
+    return jnp.where(small, jnp.asarray(min_norm, norm.dtype), norm)
+
+
+def safe_root_mean_squares(x: jax.Array, min_rms: ArrayLike) -> jax.Array:
+    """Return max(sqrt(mean |x|²), min_rms) over the whole array, with gradient 0 where the root is the smaller.
+
+    An empty array has root mean square 0.
+    """
+    rms = safe_sqrt(jnp.sum(abs_sq(x)) / max(x.size, 1))
+    return jnp.maximum(rms, jnp.asarray(min_rms, rms.dtype))
+
+
+def bias_correction(decay: ArrayLike, count: ArrayLike) -> jax.Array:
+    """Return 1 - decay**count, the weight that a moving average started at 0 has gathered after `count` steps.
+
+    Written with expm1 and log: 1 - 0.999**2 in float32 would lose four of its seven digits to cancellation.
+    `decay` in [0, 1), `count` at least 1.
+    """
+    decay = jnp.asarray(decay, jnp.result_type(float) if isinstance(decay, float) else None)
+    log_decay = jnp.log(jnp.maximum(decay, jnp.finfo(decay.dtype).tiny))
+    return -jnp.expm1(jnp.asarray(count).astype(decay.dtype) * log_decay)
+
+
+def safe_increment(count: jax.Array) -> jax.Array:
+    """Return count + 1, held at the largest integer instead of wrapping round to a negative one."""
+    largest = jnp.iinfo(count.dtype).max
+    return jnp.minimum(count, largest - 1) + 1
+
+
+def at_least_float32(dtype: DTypeLike) -> jnp.dtype:
+    """Return the dtype in which to compute with `dtype`: float32 for everything narrower and for integers."""
+    dtype = jnp.dtype(dtype)
+    if not jnp.issubdtype(dtype, jnp.inexact) or dtype.itemsize < 4:
+        return jnp.dtype(jnp.float32)
+    return dtype
+
+
+def lift(x: ArrayLike) -> jax.Array:
+    """Cast a low-precision float (bfloat16, float16, float8) to float32; leave every other array as it is."""
+    x = jnp.asarray(x)
+    if jnp.issubdtype(x.dtype, jnp.floating):
+        return x.astype(at_least_float32(x.dtype))
+    return x

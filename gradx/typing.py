@@ -1,0 +1,63 @@
+"""Names for the trees and numbers that gradx passes around.
+
+The aliases of hyperparameters carry their range, `Annotated[..., Range(...)]`: a signature that says `b1: Decay` is
+read by people and by `value.py`, which checks concrete numbers against it and lets a schedule stand for the number.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
+
+import jax
+from jax.typing import ArrayLike, DTypeLike
+
+PyTree = Any
+Params = Any
+"""A pytree of arrays: what is trained."""
+Updates = Any
+"""A pytree like the parameters: gradients on the way in, what is added to the parameters on the way out."""
+State = Any
+"""A pytree of arrays whose structure, shapes and dtypes never change after `init`."""
+
+Schedule = Callable[[ArrayLike], jax.Array]
+"""From the number of updates already applied (the first update sees 0) to a number."""
+
+InitFn = Callable[[Params], State]
+UpdateFn = Callable[..., tuple[Updates, State]]
+Mask = PyTree | Callable[[Params], PyTree]
+"""A pytree of bools, a prefix of the parameters, or a function from the parameters to one."""
+
+
+class Range(NamedTuple):
+    """The interval in which a hyperparameter must lie; `closed` says which ends belong to it."""
+
+    low: float = -float("inf")
+    high: float = float("inf")
+    closed: str = "[]"
+    integer: bool = False
+
+    def holds(self, number: float) -> bool:
+        """Whether `number` lies in the interval; NaN lies in none."""
+        above = number >= self.low if self.closed[0] == "[" else number > self.low
+        below = number <= self.high if self.closed[1] == "]" else number < self.high
+        return bool(above and below)
+
+    def __str__(self) -> str:
+        return f"{self.closed[0]}{self.low:g}, {self.high:g}{self.closed[1]}"
+
+
+class StorageDType(NamedTuple):
+    """Marks an argument that names a dtype; it is kept as a `numpy.dtype`, however it was spelt."""
+
+
+ScalarOrSchedule = Annotated[float | jax.Array | Schedule, Range()]
+NonNegative = Annotated[float | jax.Array | Schedule, Range(low=0.0)]
+Positive = Annotated[float | jax.Array | Schedule, Range(low=0.0, closed="(]")]
+Decay = Annotated[float | jax.Array | Schedule, Range(low=0.0, high=1.0, closed="[)")]
+Fraction = Annotated[float | jax.Array | Schedule, Range(low=0.0, high=1.0)]
+LearningRate = NonNegative
+
+Real = Annotated[float | jax.Array, Range()]
+"""A number that cannot itself be a schedule: the arguments of schedules."""
+PositiveInt = Annotated[int, Range(low=1, integer=True)]
+NonNegativeInt = Annotated[int, Range(low=0, integer=True)]
+DType = Annotated[DTypeLike, StorageDType()]

@@ -1,0 +1,293 @@
+"""A factory's call as an immutable value.
+
+`make(MyValue)(factory)` turns a function that builds something into one that returns a value: the pair (factory, bound
+arguments). The value prints as the call that makes it, compares and hashes by it, pickles, copies, and is a pytree:
+floats, complex numbers and arrays among its arguments are leaves, everything else is structure. Arguments may be pytrees
+themselves (masks, dicts of values); each of their leaves falls under the same rule.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple, Self, TypeVar, get_args
+
+import jax
+import numpy as np
+
+from gradx import checks
+from gradx.typing import Range, StorageDType
+
+V = TypeVar("V", bound="Value")
+
+
+class _Leaf:
+    """Stands in a structure where the value has a leaf."""
+
+    def __repr__(self) -> str:
+        return "<leaf>"
+
+    def __reduce__(self) -> str:
+        return "_LEAF"
+
+
+_LEAF = _Leaf()
+
+
+class Structure(NamedTuple):
+    """What of a value is no leaf: jit compares and hashes it to decide whether to trace again."""
+
+    factory: Callable
+    treedef: Any
+    static: tuple
+    """The leaves of the arguments in order, those that are data replaced by a mark."""
+
+
+class Value:
+    """The pair (factory, arguments), immutable; subclasses say what the factory builds."""
+
+    __slots__ = ("_arguments", "_built", "_hash", "_leaves", "_structure")
+    _structure: Structure
+    _leaves: tuple
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Register every kind of value as a pytree."""
+        super().__init_subclass__(**kwargs)
+        jax.tree_util.register_pytree_with_keys(
+            cls, Value._flatten_with_names, functools.partial(_restore_leaves, cls), Value._flatten
+        )
+
+    @classmethod
+    def _of(cls, factory: Callable, arguments: tuple) -> Self:
+        flat, treedef = jax.tree.flatten(arguments)
+        leaves = tuple(x for x in flat if _is_data(x))
+        structure = Structure(factory, treedef, tuple(_LEAF if _is_data(x) else x for x in flat))
+        try:
+            hash(structure)
+        except TypeError as error:
+            raise TypeError(f"{factory.__name__}: arguments must be hashable or arrays: {error}") from None
+        return _restore_leaves(cls, structure, leaves)
+
+    @property
+    def factory(self) -> Callable:
+        """The public function that made this value."""
+        return self._structure.factory
+
+    @property
+    def name(self) -> str:
+        """The factory's name."""
+        return self.factory.__name__
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments by name, defaults included, in the order of the signature."""
+        if not hasattr(self, "_arguments"):
+            leaves = iter(self._leaves)
+            flat = [next(leaves) if x is _LEAF else x for x in self._structure.static]
+            values = self._structure.treedef.unflatten(flat)
+            _set(self, "_arguments", dict(zip(signature(self.factory).parameters, values, strict=True)))
+        return dict(self._arguments)
+
+    @property
+    def built(self) -> Any:
+        """What the factory returns for these arguments; it is called when this is first asked for."""
+        if not hasattr(self, "_built"):
+            _set(self, "_built", self.build_with(self.arguments))
+        return self._built
+
+    def build_with(self, arguments: dict[str, Any]) -> Any:
+        """Call the factory's function with other arguments of the same names."""
+        bound = inspect.BoundArguments(signature(self.factory), arguments)  # pyright: ignore[reportArgumentType]
+        return self.factory.__wrapped__(*bound.args, **bound.kwargs)  # type: ignore[attr-defined]
+
+    def replace(self, **changes: Any) -> Self:
+        """Return the value that the same factory makes with some arguments changed, checked like a new one."""
+        if unknown := sorted(changes.keys() - self.arguments.keys()):
+            raise TypeError(f"{self.name} has no argument {unknown[0]!r}; it has {', '.join(self.arguments)}")
+        bound = inspect.BoundArguments(signature(self.factory), self.arguments | changes)  # pyright: ignore[reportArgumentType]
+        return self.factory(*bound.args, **bound.kwargs)
+
+    def _flatten(self) -> tuple[tuple, Structure]:
+        return self._leaves, self._structure
+
+    def _flatten_with_names(self) -> tuple[tuple, Structure]:
+        parameters = list(signature(self.factory).parameters)
+        marked = self._structure.treedef.unflatten(self._structure.static)
+        paths = [
+            jax.tree_util.GetAttrKey(parameters[path[0].idx] + jax.tree_util.keystr(path[1:]))
+            for path, x in jax.tree_util.tree_leaves_with_path(marked, is_leaf=lambda x: x is _LEAF)
+            if x is _LEAF
+        ]
+        return tuple(zip(paths, self._leaves, strict=True)), self._structure
+
+    def __repr__(self) -> str:
+        shown = []
+        for name, parameter in signature(self.factory).parameters.items():
+            value = self.arguments[name]
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                shown += [_show(x) for x in value]
+            elif parameter.kind is parameter.VAR_KEYWORD:
+                shown += [f"{key}={_show(x)}" for key, x in value.items()]
+            elif parameter.default is parameter.empty or not _same_tree(value, parameter.default):
+                shown.append(f"{name}={_show(value)}")
+        return f"{self.name}({', '.join(shown)})"
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, Value):
+            return NotImplemented
+        return self._structure == other._structure and all(map(_same, self._leaves, other._leaves))
+
+    def __hash__(self) -> int:
+        if not hasattr(self, "_hash"):
+            _set(self, "_hash", hash((self._structure, tuple(_hash_leaf(self, x) for x in self._leaves))))
+        return self._hash
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{self.name} is a value and cannot be changed; make another: gradx.replace(tx, {name}=...)")
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple:
+        return _revive, (type(self), self.factory, tuple(self.arguments.values()))
+
+
+def _set(value: Value, slot: str, content: Any) -> None:
+    object.__setattr__(value, slot, content)
+
+
+def _restore_leaves(cls: type[V], structure: Structure, leaves: tuple) -> V:
+    """Unflatten: no check and no user code runs, for jax puts placeholders in the leaves."""
+    value = object.__new__(cls)
+    _set(value, "_structure", structure)
+    _set(value, "_leaves", tuple(leaves))
+    return value
+
+
+def _revive(cls: type[V], factory: Callable, arguments: tuple) -> V:
+    return cls._of(factory, arguments)
+
+
+def make(cls: type[V]) -> Callable[[Callable], Callable[..., V]]:
+    """Return the decorator that makes a factory return values of `cls`.
+
+    Concrete arguments are checked against the ranges that their annotations name. The factory's function is called at
+    once, so that what it refuses is refused where the value is made.
+    """
+
+    def decorate(function: Callable) -> Callable[..., V]:
+        parameters = signature(function)
+        ranges = {name: mark for name, p in parameters.parameters.items() if (mark := _mark(p.annotation)) is not None}
+
+        @functools.wraps(function)
+        def factory(*args: Any, **kwargs: Any) -> V:
+            try:
+                bound = parameters.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{function.__name__}(): {error}") from None
+            bound.apply_defaults()
+            for name, mark in ranges.items():
+                bound.arguments[name] = _checked(function.__name__, name, bound.arguments[name], mark)
+            value = cls._of(factory, tuple(bound.arguments.values()))
+            _ = value.built
+            return value
+
+        factory.hyperparameters = {name for name, mark in ranges.items() if isinstance(mark, Range)}  # type: ignore[attr-defined]
+        return factory
+
+    return decorate
+
+
+@functools.cache
+def signature(factory: Callable) -> inspect.Signature:
+    """Return the factory's signature with its annotations evaluated."""
+    try:
+        return inspect.signature(factory, eval_str=True)
+    except NameError:  # an annotation under `if TYPE_CHECKING`: it cannot carry a range
+        return inspect.signature(factory)
+
+
+def _mark(annotation: Any) -> Range | StorageDType | None:
+    """Find the mark that an annotation carries, also inside `X | None`."""
+    found = [x for x in getattr(annotation, "__metadata__", ()) if isinstance(x, Range | StorageDType)]
+    found += [mark for arg in get_args(annotation) if (mark := _mark(arg)) is not None]
+    return found[0] if found else None
+
+
+def _checked(owner: str, name: str, value: Any, mark: Range | StorageDType) -> Any:
+    if value is None:
+        return value
+    if isinstance(mark, Range):
+        return checks.hyperparameter(owner, name, value, mark)
+    try:
+        return np.dtype(value)
+    except TypeError:
+        raise TypeError(f"{owner}: {name} must name a dtype, got {value!r}") from None
+
+
+def _is_data(x: Any) -> bool:
+    numeric = isinstance(x, float | complex | np.ndarray | np.inexact | jax.Array | jax.ShapeDtypeStruct)
+    return numeric and not isinstance(x, np.bool_)
+
+
+def _same(a: Any, b: Any) -> bool:
+    if a is b:
+        return True
+    if isinstance(a, jax.core.Tracer) or isinstance(b, jax.core.Tracer):
+        return False
+    if isinstance(a, np.ndarray | jax.Array) or isinstance(b, np.ndarray | jax.Array):
+        return np.array_equal(np.asarray(a), np.asarray(b)) if _is_data(a) and _is_data(b) else False
+    return bool(a == b)
+
+
+def _same_tree(a: Any, b: Any) -> bool:
+    leaves, treedef = jax.tree.flatten(a)
+    others, other_treedef = jax.tree.flatten(b)
+    return treedef == other_treedef and all(map(_same, leaves, others))
+
+
+def _hash_leaf(value: Value, x: Any) -> int:
+    if isinstance(x, jax.core.Tracer):
+        raise TypeError(
+            f"{value.name} holds a traced argument and cannot be hashed: pass it to the jitted function as an argument, "
+            "not as a static one, and do not keep it past the trace"
+        )
+    if isinstance(x, np.ndarray | jax.Array):
+        x = np.asarray(x)
+        return hash(x.item()) if x.ndim == 0 else hash((x.shape, tuple(x.ravel().tolist())))
+    return hash(x)
+
+
+def _show(x: Any) -> str:
+    if isinstance(x, np.dtype):
+        return repr(x.name)
+    if isinstance(x, type) and issubclass(x, np.generic):
+        return repr(x.__name__)
+    if checks.is_function(x) and not isinstance(x, Value):
+        return getattr(x, "__qualname__", repr(x))
+    if isinstance(x, dict):
+        return "{" + ", ".join(f"{key!r}: {_show(v)}" for key, v in x.items()) + "}"
+    if type(x) is list:
+        return f"[{', '.join(map(_show, x))}]"
+    if type(x) is tuple:
+        return f"({', '.join(map(_show, x))}{',' if len(x) == 1 else ''})"
+    return repr(x)
+
+
+class ScheduleValue(Value):
+    """A schedule that is a value: called with the number of updates already applied, it returns a number."""
+
+    __slots__ = ()
+
+    def __call__(self, step: Any) -> jax.Array:
+        """Return the schedule's value at `step`."""
+        return self.built(step)
+
+
+def schedule(factory: Callable) -> Callable[..., ScheduleValue]:
+    """Make a function that returns `step -> number` return a `ScheduleValue`."""
+    return make(ScheduleValue)(factory)
