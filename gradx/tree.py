@@ -34,9 +34,7 @@ def map_leaves(rule: Callable, first: PyTree, *rest: PyTree, **hyper: Any) -> An
     static = {name: value for name, value in hyper.items() if not _is_number(value)}
     numbers = {name: value for name, value in hyper.items() if _is_number(value)}
     call = _compiled(rule, tuple(static.items()))
-    rows = [
-        None if row[0] is None else call(row, numbers) for row in zip(*columns, strict=True)
-    ]
+    rows = [None if row[0] is None else call(row, numbers) for row in zip(*columns, strict=True)]
     known = next((row for row in rows if row is not None), None)
     if known is None:  # nothing to map over, and still the number of results must be known
         known = jax.eval_shape(call, (jnp.float32(0),) * len(columns), numbers)
@@ -70,8 +68,7 @@ def _compiled(rule: Callable, static: tuple) -> Callable:
     """
 
     def call(row: tuple, numbers: dict) -> Any:
-        dtypes = [jnp.result_type(leaf) for leaf in jax.tree.leaves(row)]
-        real = jnp.finfo(functools.reduce(jnp.promote_types, map(numerics.at_least_float32, dtypes))).dtype
+        real = _widest(jax.tree.leaves(row))
         lifted = jax.tree.map(functools.partial(_in_precision, real=real), row)
         numbers = {name: _in_precision(number, real) for name, number in numbers.items()}
         results = rule(*lifted, **numbers, **dict(static))
@@ -82,6 +79,12 @@ def _compiled(rule: Callable, static: tuple) -> Callable:
     call.__name__ = call.__qualname__ = getattr(rule, "__name__", "rule")
     is_closure = getattr(rule, "__closure__", None) is not None or not hasattr(rule, "__code__")
     return call if is_closure else jax.jit(call)
+
+
+def _widest(leaves: list) -> jnp.dtype:
+    dtypes = [jnp.result_type(x) for x in leaves]
+    floats = [numerics.at_least_float32(dtype) for dtype in dtypes if jnp.issubdtype(dtype, jnp.inexact)]
+    return jnp.finfo(functools.reduce(jnp.promote_types, floats, jnp.dtype(jnp.float32))).dtype
 
 
 def _in_precision(x: ArrayLike, real: DTypeLike) -> jax.Array:

@@ -240,8 +240,13 @@ def _same(a: Any, b: Any) -> bool:
     if isinstance(a, jax.core.Tracer) or isinstance(b, jax.core.Tracer):
         return False
     if isinstance(a, np.ndarray | jax.Array) or isinstance(b, np.ndarray | jax.Array):
-        return np.array_equal(np.asarray(a), np.asarray(b)) if _is_data(a) and _is_data(b) else False
+        return _is_data(a) and _is_data(b) and np.array_equal(_numpy(a), _numpy(b))
     return bool(a == b)
+
+
+def _numpy(x: Any) -> np.ndarray:
+    is_key = isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(x) if is_key else x)
 
 
 def _same_tree(a: Any, b: Any) -> bool:
@@ -257,7 +262,7 @@ def _hash_leaf(value: Value, x: Any) -> int:
             "not as a static one, and do not keep it past the trace"
         )
     if isinstance(x, np.ndarray | jax.Array):
-        x = np.asarray(x)
+        x = _numpy(x)
         return hash(x.item()) if x.ndim == 0 else hash((x.shape, tuple(x.ravel().tolist())))
     return hash(x)
 

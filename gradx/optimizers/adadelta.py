@@ -1,0 +1,75 @@
+"""Adadelta: Adagrad with means for sums, and steps in the units of the parameters."""
+
+from typing import Any, NamedTuple
+
+import jax
+
+from gradx import numerics, transforms, tree
+from gradx.combine import chain
+from gradx.core import transformation
+from gradx.typing import Decay, LearningRate, Mask, NonNegative, Params, Positive, Updates
+
+
+class ScaleByAdaDeltaState(NamedTuple):
+    """The state of `scale_by_adadelta`."""
+
+    e_g: Updates
+    """The running mean of |g|²; real, like the parameters, at least float32."""
+    e_x: Updates
+    """The running mean of |u|²; real, like the parameters, at least float32."""
+
+
+def adadelta_leaf(g, e_g, e_x, *, rho, eps):
+    """Return (u, e_g, e_x): u = g · sqrt(e_x + eps) / sqrt(e_g + eps), the means renewed before and after."""
+    e_g = rho * e_g + (1 - rho) * numerics.abs_sq(g)
+    u = g * (numerics.safe_sqrt(e_x + eps) / numerics.safe_sqrt(e_g + eps))
+    return u, e_g, rho * e_x + (1 - rho) * numerics.abs_sq(u)
+
+
+@transformation
+def scale_by_adadelta(rho: Decay = 0.9, eps: Positive = 1e-6) -> Any:
+    """Scale by the ratio of the running sizes of steps and gradients: u = g · sqrt(e_x + eps) / sqrt(e_g + eps).
+
+    Args:
+      rho: decay of both means, in [0, 1).
+      eps: above 0: the first steps have its root for size.
+
+    State: 2 numbers per parameter. Zeiler 2012, arXiv:1212.5701, Algorithm 1.
+    """
+
+    def init(params: Params) -> ScaleByAdaDeltaState:
+        return ScaleByAdaDeltaState(tree.real_zeros_like(params), tree.real_zeros_like(params))
+
+    def update(updates: Updates, state: ScaleByAdaDeltaState) -> tuple[Updates, ScaleByAdaDeltaState]:
+        updates, e_g, e_x = tree.map_leaves(adadelta_leaf, updates, state.e_g, state.e_x, rho=rho, eps=eps)
+        return updates, ScaleByAdaDeltaState(e_g, e_x)
+
+    return init, update
+
+
+@transformation
+def adadelta(
+    learning_rate: LearningRate = 1.0,
+    rho: Decay = 0.9,
+    eps: Positive = 1e-6,
+    weight_decay: NonNegative = 0.0,
+    weight_decay_mask: Mask | None = None,
+) -> Any:
+    """Adadelta: u = -learning_rate · g · sqrt(e_x + eps) / sqrt(e_g + eps).
+
+    Args:
+      learning_rate: 1 is the paper's. (Optax's default None leaves the sign of the gradient, which ascends.)
+      weight_decay: L2 regularisation: weight_decay · p is added to the gradient before it is scaled.
+      weight_decay_mask: where to, as in `add_decayed_weights`.
+
+    State: 2 numbers per parameter. Needs: params. Zeiler 2012, arXiv:1212.5701, Algorithm 1.
+
+    >>> import gradx
+    >>> gradx.adadelta()
+    adadelta()
+    """
+    return chain(
+        transforms.add_decayed_weights(weight_decay, weight_decay_mask),
+        scale_by_adadelta(rho, eps),
+        transforms.scale_by_learning_rate(learning_rate),
+    )

@@ -1,0 +1,66 @@
+"""Adagrad: divide by the root of the sum of all squared gradients."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradx import numerics, transforms, tree
+from gradx.combine import chain
+from gradx.core import transformation
+from gradx.typing import LearningRate, NonNegative, Params, Updates
+
+
+class ScaleByRssState(NamedTuple):
+    """The state of `scale_by_rss`."""
+
+    sum_of_squares: Updates
+    """The sum of |g|² so far; real, like the parameters, at least float32."""
+
+
+def rss_leaf(g, total, *, eps):
+    """Return (g / sqrt(total + eps), total) with total ← total + |g|²; 0 where the total is 0."""
+    total = total + numerics.abs_sq(g)
+    return jnp.where(total > 0, numerics.safe_divide(g, numerics.safe_sqrt(total + eps)), 0), total
+
+
+@transformation
+def scale_by_rss(initial_accumulator_value: NonNegative = 0.1, eps: NonNegative = 1e-7) -> Any:
+    """Divide by the root of the sum of squares: s ← s + |g|², u = g / sqrt(s + eps).
+
+    Args:
+      initial_accumulator_value: where s starts.
+      eps: added under the root (PyTorch adds it to the root).
+
+    State: 1 number per parameter. Duchi, Hazan and Singer 2011, JMLR 12, Figure 1 (diagonal).
+    """
+
+    def init(params: Params) -> ScaleByRssState:
+        zeros = tree.real_zeros_like(params)
+        return ScaleByRssState(tree.map_leaves(_fill_leaf, zeros, value=initial_accumulator_value))
+
+    def update(updates: Updates, state: ScaleByRssState) -> tuple[Updates, ScaleByRssState]:
+        updates, total = tree.map_leaves(rss_leaf, updates, state.sum_of_squares, eps=eps)
+        return updates, ScaleByRssState(total)
+
+    return init, update
+
+
+def _fill_leaf(zeros: jax.Array, *, value: jax.Array) -> jax.Array:
+    return zeros + value
+
+
+@transformation
+def adagrad(learning_rate: LearningRate, initial_accumulator_value: NonNegative = 0.1, eps: NonNegative = 1e-7) -> Any:
+    """Adagrad: u = -learning_rate · g / sqrt(s + eps), s the sum of all |g|²; the steps shrink as 1/sqrt(t).
+
+    State: 1 number per parameter. Duchi, Hazan and Singer 2011, JMLR 12, Figure 1 (diagonal).
+
+    >>> import gradx
+    >>> gradx.adagrad(0.1)
+    adagrad(learning_rate=0.1)
+    """
+    return chain(
+        scale_by_rss(initial_accumulator_value, eps),
+        transforms.scale_by_learning_rate(learning_rate),
+    )

@@ -1,0 +1,170 @@
+"""Adam and its kin: momentum divided by a running root mean square, both freed of their start at zero."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradx import numerics, transforms, tree
+from gradx.combine import chain
+from gradx.core import transformation
+from gradx.typing import Decay, DType, LearningRate, Mask, NonNegative, Params, Updates
+
+
+class ScaleByAdamState(NamedTuple):
+    """The state of `scale_by_adam`."""
+
+    count: jax.Array
+    """int32[]: the updates already applied."""
+    mu: Updates
+    """The running mean of g; like the parameters, in `mu_dtype` or at least float32."""
+    nu: Updates
+    """The running mean of |g|²; real, like the parameters, at least float32."""
+
+
+def adam_leaf(g, mu, nu, *, b1, b2, eps, eps_root, c1, c2):
+    """Return (mu / c1 / (sqrt(nu / c2 + eps_root) + eps), mu, nu)."""
+    mu = b1 * mu + (1 - b1) * g
+    nu = b2 * nu + (1 - b2) * numerics.abs_sq(g)
+    return (mu / c1) / (numerics.safe_sqrt(nu / c2 + eps_root) + eps), mu, nu
+
+
+def nadam_leaf(g, mu, nu, *, b1, b2, eps, eps_root, c1, c1_next, c2):
+    """As `adam_leaf`, with the momentum of the next step: b1 · mu / c1_next + (1 - b1) · g / c1."""
+    mu = b1 * mu + (1 - b1) * g
+    nu = b2 * nu + (1 - b2) * numerics.abs_sq(g)
+    ahead = b1 * (mu / c1_next) + (1 - b1) * (g / c1)
+    return ahead / (numerics.safe_sqrt(nu / c2 + eps_root) + eps), mu, nu
+
+
+@transformation
+def scale_by_adam(
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NonNegative = 1e-8,
+    eps_root: NonNegative = 0.0,
+    mu_dtype: DType | None = None,
+    *,
+    nesterov: bool = False,
+) -> Any:
+    """Replace the gradient by Adam's direction: u = (mu / c1) / (sqrt(nu / c2 + eps_root) + eps).
+
+    mu ← b1 · mu + (1 - b1) · g;  nu ← b2 · nu + (1 - b2) · |g|²;  c1 = 1 - b1^t, c2 = 1 - b2^t, t = 1 at the first update.
+
+    Args:
+      b1, b2: decay of the means of g and |g|², in [0, 1).
+      eps: added to the root; bounds the step where gradients are tiny.
+      eps_root: added under the root; its derivative at 0 is finite then by itself.
+      mu_dtype: dtype in which mu is kept, bfloat16 say. nu has no such argument: 0.999 · nu needs float32 to decay.
+      nesterov: use the momentum of the next step (Dozat 2016).
+
+    State: 2 numbers per parameter and int32[]. Kingma and Ba 2015, arXiv:1412.6980, Algorithm 1.
+    """
+
+    def init(params: Params) -> ScaleByAdamState:
+        mu = tree.zeros_like(params, mu_dtype)
+        return ScaleByAdamState(jnp.zeros((), jnp.int32), mu, tree.real_zeros_like(params))
+
+    def update(updates: Updates, state: ScaleByAdamState) -> tuple[Updates, ScaleByAdamState]:
+        count = numerics.safe_increment(state.count)
+        hyper = {"b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root}
+        hyper |= {"c1": numerics.bias_correction(b1, count), "c2": numerics.bias_correction(b2, count)}  # pyright: ignore[reportArgumentType]
+        if nesterov:
+            hyper["c1_next"] = numerics.bias_correction(b1, count + 1)  # pyright: ignore[reportArgumentType]
+        leaf = nadam_leaf if nesterov else adam_leaf
+        updates, mu, nu = tree.map_leaves(leaf, updates, state.mu, state.nu, **hyper)
+        return updates, ScaleByAdamState(count, mu, nu)
+
+    return init, update
+
+
+@transformation
+def adam(
+    learning_rate: LearningRate,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NonNegative = 1e-8,
+    eps_root: NonNegative = 0.0,
+    mu_dtype: DType | None = None,
+    *,
+    nesterov: bool = False,
+) -> Any:
+    """Adam: u = -learning_rate · (mu / c1) / (sqrt(nu / c2 + eps_root) + eps), mu and nu as in `scale_by_adam`.
+
+    State: 2 numbers per parameter. Kingma and Ba 2015, arXiv:1412.6980, Algorithm 1.
+
+    >>> import gradx
+    >>> gradx.adam(1e-3, b2=0.95)
+    adam(learning_rate=0.001, b2=0.95)
+    """
+    return chain(
+        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
+        transforms.scale_by_learning_rate(learning_rate),
+    )
+
+
+@transformation
+def adamw(
+    learning_rate: LearningRate,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NonNegative = 1e-8,
+    eps_root: NonNegative = 0.0,
+    mu_dtype: DType | None = None,
+    weight_decay: NonNegative = 1e-4,
+    mask: Mask | None = None,
+    *,
+    nesterov: bool = False,
+) -> Any:
+    """AdamW: Adam with decoupled weight decay: u = -learning_rate · (Adam's direction + weight_decay · p).
+
+    The decay is multiplied by the learning rate, schedule and all, as in PyTorch, and not by Adam's scaling.
+
+    Args:
+      weight_decay: at least 0. Language models use about 0.1; the default 1e-4 is Optax's.
+      mask: where to decay, as in `add_decayed_weights`; biases and norms are usually left out.
+
+    The rest as in `scale_by_adam`. State: 2 numbers per parameter. Needs: params.
+    Loshchilov and Hutter 2019, arXiv:1711.05101, Algorithm 2.
+    """
+    return chain(
+        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
+        transforms.add_decayed_weights(weight_decay, mask),
+        transforms.scale_by_learning_rate(learning_rate),
+    )
+
+
+@transformation
+def nadam(
+    learning_rate: LearningRate,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NonNegative = 1e-8,
+    eps_root: NonNegative = 0.0,
+    mu_dtype: DType | None = None,
+) -> Any:
+    """NAdam: Adam with Nesterov's momentum, with b1 constant (the paper's Algorithm 8 warms it up).
+
+    u = -learning_rate · (b1 · mu / c1' + (1 - b1) · g / c1) / (sqrt(nu / c2 + eps_root) + eps), c1' that of the next step.
+
+    State: 2 numbers per parameter. Dozat 2016, "Incorporating Nesterov Momentum into Adam", Algorithm 2.
+    """
+    return adam(learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov=True)
+
+
+@transformation
+def nadamw(
+    learning_rate: LearningRate,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NonNegative = 1e-8,
+    eps_root: NonNegative = 0.0,
+    mu_dtype: DType | None = None,
+    weight_decay: NonNegative = 1e-4,
+    mask: Mask | None = None,
+) -> Any:
+    """NAdamW: NAdam with decoupled weight decay, as `adamw` is to `adam`.
+
+    State: 2 numbers per parameter. Needs: params. Dozat 2016; Loshchilov and Hutter 2019, arXiv:1711.05101.
+    """
+    return adamw(learning_rate, b1, b2, eps, eps_root, mu_dtype, weight_decay, mask, nesterov=True)

@@ -1,0 +1,114 @@
+"""Bound the update: entry by entry, as a whole, by array, or by output unit."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradx import numerics, tree
+from gradx.core import EmptyState, transformation
+from gradx.transforms.scale import scale_leaf
+from gradx.typing import NonNegative, Params, Positive, Updates
+
+
+def _init(params: Params) -> EmptyState:
+    return EmptyState()
+
+
+def clip_leaf(u: jax.Array, *, max_delta: jax.Array) -> jax.Array:
+    """Return u held within ±max_delta; of a complex u, each part."""
+    if jnp.iscomplexobj(u):
+        return jax.lax.complex(clip_leaf(u.real, max_delta=max_delta), clip_leaf(u.imag, max_delta=max_delta))
+    return jnp.clip(u, -max_delta, max_delta)
+
+
+@transformation
+def clip(max_delta: NonNegative) -> Any:
+    """Hold every entry within ±max_delta. State: none. NaN stays NaN."""
+
+    def update(updates: Updates, state: EmptyState) -> tuple[Updates, EmptyState]:
+        return tree.map_leaves(clip_leaf, updates, max_delta=max_delta), state
+
+    return _init, update
+
+
+def clipping_factor(norm: jax.Array, max_norm: jax.Array | float) -> jax.Array:
+    """Return min(1, max_norm / norm), and 1 for a norm of 0 whatever the maximum."""
+    max_norm = jnp.asarray(max_norm, norm.dtype)
+    above = norm > max_norm
+    return jnp.where(above, max_norm / jnp.where(above, norm, 1), 1)
+
+
+@transformation
+def clip_by_global_norm(max_norm: NonNegative) -> Any:
+    """Shorten the whole update to at most max_norm: u ← u · min(1, max_norm / ‖u‖).
+
+    ‖u‖ is the Euclidean norm over all leaves together, in at least float32; complex entries count |u|². The direction is
+    kept. Updates whose norm overflows (entries beyond 1e19 in float32) become 0; NaN stays NaN.
+
+    State: none. Pascanu, Mikolov and Bengio 2013, arXiv:1211.5063, Algorithm 1.
+    """
+
+    def update(updates: Updates, state: EmptyState) -> tuple[Updates, EmptyState]:
+        # One scalar factor: a select on every leaf would write each clipped gradient to memory.
+        factor = clipping_factor(tree.norm(updates), max_norm)  # pyright: ignore[reportArgumentType]
+        return tree.map_leaves(scale_leaf, updates, factor=factor), state
+
+    return _init, update
+
+
+def clip_rms_leaf(u: jax.Array, *, threshold: jax.Array) -> jax.Array:
+    """Return u · min(1, threshold / rms(u))."""
+    return clipping_factor(numerics.safe_root_mean_squares(u, 0.0), threshold) * u
+
+
+@transformation
+def clip_by_block_rms(threshold: NonNegative) -> Any:
+    """Shorten each array to root mean square at most `threshold`: u ← u · min(1, threshold / rms(u)).
+
+    State: none. Shazeer and Stern 2018, arXiv:1804.04235, section 6.
+    """
+
+    def update(updates: Updates, state: EmptyState) -> tuple[Updates, EmptyState]:
+        return tree.map_leaves(clip_rms_leaf, updates, threshold=threshold), state
+
+    return _init, update
+
+
+def adaptive_clip_leaf(
+    g: jax.Array, p: jax.Array, *, clipping: jax.Array, eps: jax.Array, axis: int | tuple[int, ...] | None
+) -> jax.Array:
+    """Return g · min(1, clipping · max(‖p‖, eps) / ‖g‖), norms by output unit."""
+    max_norm = clipping * jnp.maximum(unit_norm(p, axis), eps)
+    return clipping_factor(unit_norm(g, axis), max_norm) * g
+
+
+def unit_norm(x: jax.Array, axis: int | tuple[int, ...] | None) -> jax.Array:
+    """Return the norm of what feeds each output unit, axes kept: all axes but the last of a kernel (..., in, out).
+
+    Vectors and scalars, squeezed, are one unit; of three axes only the first is summed (multi-head kernels).
+    """
+    if axis is None and sum(n > 1 for n in x.shape) > 1:
+        axis = 0 if x.ndim == 3 else tuple(range(x.ndim - 1))
+    return numerics.safe_sqrt(jnp.sum(numerics.abs_sq(x), axis=axis, keepdims=True))
+
+
+@transformation
+def adaptive_grad_clip(clipping: NonNegative, eps: Positive = 1e-3, axis: int | tuple[int, ...] | None = None) -> Any:
+    """Shorten the gradient of each output unit to `clipping` times the norm of the unit's weights.
+
+    g ← g · min(1, clipping · max(‖p‖, eps) / ‖g‖), the norms over the inputs of the unit.
+
+    Args:
+      clipping: largest ratio ‖g‖ / ‖p‖; the paper uses 0.01 to 0.16.
+      eps: least weight norm, so that weights at 0 can leave it.
+      axis: the axes of the inputs, the same for all arrays; else by shape, for flax's kernels (..., in, out): all but the
+        last, of three axes the first, and vectors and scalars as a whole.
+
+    State: none. Needs: params. Brock et al. 2021, arXiv:2102.06171, eq. 3.
+    """
+
+    def update(updates: Updates, state: EmptyState, params: Params) -> tuple[Updates, EmptyState]:
+        return tree.map_leaves(adaptive_clip_leaf, updates, params, clipping=clipping, eps=eps, axis=axis), state
+
+    return _init, update

@@ -1,0 +1,86 @@
+"""Running sums and running means of the updates."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradx import numerics, tree
+from gradx.core import transformation
+from gradx.typing import Decay, DType, Params, Updates
+
+
+class TraceState(NamedTuple):
+    """The state of `momentum`."""
+
+    trace: Updates
+    """The decaying sum of updates; like the parameters, at least float32."""
+
+
+class EmaState(NamedTuple):
+    """The state of `ema`."""
+
+    count: jax.Array
+    """int32[]: the updates already applied."""
+    ema: Updates
+    """The running mean, biased towards its start at 0; like the parameters, at least float32."""
+
+
+def momentum_leaf(g: jax.Array, m: jax.Array, *, decay: jax.Array, nesterov: bool) -> tuple[jax.Array, jax.Array]:
+    """Return (u, m): m ← g + decay · m; u = m, with Nesterov u = g + decay · m."""
+    m = g + decay * m
+    return (g + decay * m if nesterov else m), m
+
+
+@transformation
+def momentum(decay: Decay, nesterov: bool = False, accumulator_dtype: DType | None = None) -> Any:
+    """Replace the update by the decaying sum of all updates: m ← g + decay · m, u = m.
+
+    The sum is not divided by 1/(1 - decay): at rest the step is 1/(1 - decay) times that of plain gradient descent.
+
+    Args:
+      decay: in [0, 1).
+      nesterov: use u = g + decay · m, the gradient seen from where the sum is heading.
+      accumulator_dtype: dtype of m, else that of the parameters and at least float32.
+
+    State: 1 number per parameter. Polyak 1964; Sutskever et al. 2013, eq. 3-4. (Optax calls this `trace`.)
+    """
+
+    def init(params: Params) -> TraceState:
+        return TraceState(tree.zeros_like(params, accumulator_dtype))
+
+    def update(updates: Updates, state: TraceState) -> tuple[Updates, TraceState]:
+        updates, trace = tree.map_leaves(momentum_leaf, updates, state.trace, decay=decay, nesterov=nesterov)
+        return updates, TraceState(trace)
+
+    return init, update
+
+
+def ema_leaf(g: jax.Array, m: jax.Array, *, decay: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return (u, m): m ← decay · m + (1 - decay) · g; u = m / c."""
+    m = decay * m + (1 - decay) * g
+    return m / c, m
+
+
+@transformation
+def ema(decay: Decay, debias: bool = True, accumulator_dtype: DType | None = None) -> Any:
+    """Replace the update by its exponential moving average: m ← decay · m + (1 - decay) · g.
+
+    Args:
+      decay: in [0, 1).
+      debias: return m / (1 - decay^t), t = 1 at the first update, which undoes the start at zero.
+      accumulator_dtype: dtype of m, else that of the parameters and at least float32.
+
+    State: 1 number per parameter and int32[].
+    """
+
+    def init(params: Params) -> EmaState:
+        return EmaState(jnp.zeros((), jnp.int32), tree.zeros_like(params, accumulator_dtype))
+
+    def update(updates: Updates, state: EmaState) -> tuple[Updates, EmaState]:
+        count = numerics.safe_increment(state.count)
+        c = numerics.bias_correction(decay, count) if debias else 1.0  # pyright: ignore[reportArgumentType]
+        updates, mean = tree.map_leaves(ema_leaf, updates, state.ema, decay=decay, c=c)
+        return updates, EmaState(count, mean)
+
+    return init, update

@@ -1,0 +1,58 @@
+"""Add noise to the update."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradx import numerics, tree
+from gradx.core import transformation
+from gradx.typing import NonNegative, Params, ScalarOrSchedule, Updates
+
+
+class AddNoiseState(NamedTuple):
+    """The state of `add_noise`."""
+
+    count: jax.Array
+    """int32[]: the updates already applied."""
+    rng_key: jax.Array
+    """The data of the key from which the next update splits its own: plain integers, which every checkpoint can hold."""
+
+
+def noise_leaf(u: jax.Array, key: jax.Array, *, deviation: jax.Array) -> jax.Array:
+    """Return u + deviation · n, n standard normal; for a complex u of unit variance in all."""
+    return u + deviation * jax.random.normal(key, u.shape, u.dtype)
+
+
+@transformation
+def add_noise(eta: NonNegative, gamma: ScalarOrSchedule, key: Any = None, *, seed: int | None = None) -> Any:
+    """Add Gaussian noise of variance eta / (1 + t)^gamma, t = 0 at the first update.
+
+    Args:
+      eta: variance at the first update.
+      gamma: how fast it falls; the paper uses 0.55.
+      key: a key of `jax.random`, or an int; give this or `seed`.
+      seed: an int from which the key is made.
+
+    State: int32[] and a key. Neelakantan et al. 2015, arXiv:1511.06807, eq. 1.
+    """
+    if (key is None) == (seed is None):
+        raise TypeError("add_noise: give either key or seed")
+    start = key if seed is None else seed
+    typed = jax.random.key(start) if isinstance(start, int) else start
+    implementation = jax.random.key_impl(typed)
+
+    def init(params: Params) -> AddNoiseState:
+        return AddNoiseState(jnp.zeros((), jnp.int32), jnp.array(jax.random.key_data(typed), copy=True))
+
+    def update(updates: Updates, state: AddNoiseState) -> tuple[Updates, AddNoiseState]:
+        count = numerics.safe_increment(state.count)
+        next_key, own = jax.random.split(jax.random.wrap_key_data(state.rng_key, impl=implementation))
+        leaves, treedef = jax.tree.flatten(updates)
+        keys = treedef.unflatten(list(jax.random.split(own, len(leaves)))) if leaves else updates
+        deviation = numerics.safe_sqrt(eta / count.astype(jnp.float32) ** gamma)  # pyright: ignore[reportOperatorIssue]
+        return tree.map_leaves(noise_leaf, updates, keys, deviation=deviation), AddNoiseState(
+            count, jax.random.key_data(next_key)
+        )
+
+    return init, update

@@ -1,0 +1,36 @@
+"""Give the update a set mean or size, from itself alone."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradx import tree
+from gradx.core import EmptyState, transformation
+from gradx.typing import Params, Updates
+
+
+def centralize_leaf(g: jax.Array) -> jax.Array:
+    """Return g minus its mean over the inputs of each output unit; a vector or scalar as it is."""
+    if g.ndim < 2 or g.size == 0:
+        return g
+    return g - jnp.mean(g, axis=tuple(range(g.ndim - 1)), keepdims=True)
+
+
+@transformation
+def centralize() -> Any:
+    """Subtract from the gradient of each output unit its mean over the inputs; vectors and scalars stay.
+
+    The paper's units are the columns of a kernel (inputs, outputs), flax's layout: the mean is over all axes but the last.
+    (Optax averages over all axes but the first, the units of the layout (outputs, inputs).)
+
+    State: none. Yong et al. 2020, arXiv:2004.01461, eq. 1.
+    """
+
+    def init(params: Params) -> EmptyState:
+        return EmptyState()
+
+    def update(updates: Updates, state: EmptyState) -> tuple[Updates, EmptyState]:
+        return tree.map_leaves(centralize_leaf, updates), state
+
+    return init, update
