@@ -18,11 +18,9 @@ def hyperparameter(owner: str, name: str, value: Any, allowed: Range) -> Any:
 
     Arrays, tracers and schedules pass: their value is not known, or not one number.
     """
-    if isinstance(value, jax.Array) or callable(value):
+    if (callable(value) and (allowed.schedule or allowed.integer)) or (_is_array(value) and not allowed.integer):
         return value
-    if isinstance(value, np.ndarray) and value.ndim:
-        return value
-    kind = "an integer" if allowed.integer else "a number or a schedule"
+    kind = "an integer" if allowed.integer else "a number or a schedule" if allowed.schedule else "a number"
     is_number = isinstance(value, numbers.Real | np.ndarray | np.bool_) and not isinstance(value, bool | np.bool_)
     if not is_number or (allowed.integer and float(value) != int(value)):
         raise TypeError(f"{owner}: {name} must be {kind}, got {value!r}")
@@ -31,6 +29,10 @@ def hyperparameter(owner: str, name: str, value: Any, allowed: Range) -> Any:
     if allowed.integer:
         return int(value)
     return float(value) if isinstance(value, int | np.integer | np.float64) else value
+
+
+def _is_array(x: Any) -> bool:
+    return isinstance(x, jax.Array) or (isinstance(x, np.ndarray) and x.ndim > 0)
 
 
 def path_name(path: tuple) -> str:

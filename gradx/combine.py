@@ -80,12 +80,14 @@ def named_chain(*parts: tuple[str, GradientTransformation]) -> Any:
 def masked(inner: GradientTransformation, mask: Mask) -> Any:
     """Apply `inner` where the mask is True. Elsewhere the update passes through UNCHANGED: a raw gradient stays one.
 
-    `chain(masked(sgd(0.1), mask))` therefore climbs where the mask is False. To train only a part, use `partition` or put
+    `chain(masked(sgd(0.1), mask))` therefore climbs where the mask is False. To train only a part, use `partition` or
+    put
     `freeze` behind it; `masked` is for steps such as weight decay, whose absence means "leave the update alone".
 
     Args:
       inner: the transformation; it sees `None` where the mask is False.
-      mask: a pytree of bools, a prefix of the parameters, or a function from the parameters to one (flax's boxes removed, so
+      mask: a pytree of bools, a prefix of the parameters, or a function from the parameters to one (flax's boxes
+        removed, so
         that paths read the same at init and at update). A callable pytree is a mask, not a function.
 
     State: the inner state on the chosen leaves.
@@ -107,19 +109,24 @@ def masked(inner: GradientTransformation, mask: Mask) -> Any:
 
 
 @transformation
-def partition(transforms: Mapping[str, GradientTransformation], param_labels: PyTree | Callable[[Params], PyTree]) -> Any:
+def partition(
+    transforms: Mapping[str, GradientTransformation], param_labels: PyTree | Callable[[Params], PyTree]
+) -> Any:
     """Apply to each leaf the transformation of its label; a leaf is updated by that one alone.
 
     Args:
       transforms: from label to transformation; `set_to_zero()` freezes.
-      param_labels: a pytree of labels, a prefix of the parameters, or a function from the parameters to one. The function
-        sees the parameters without flax's boxes: with `gradx.tree.map_with_path` it labels by names like `layer/kernel`.
+      param_labels: a pytree of labels, a prefix of the parameters, or a function from the parameters to one. The
+        function
+        sees the parameters without flax's boxes: with `gradx.tree.map_with_path` it labels by names like
+        `layer/kernel`.
 
     State: a dict from label to state. Errors: a label without a transformation is named with its leaf.
 
     >>> import gradx
-    >>> by_name = lambda params: gradx.tree.map_with_path(lambda name, _: "no" if name.endswith("bias") else "yes", params)
-    >>> tx = gradx.partition({"yes": gradx.adamw(1e-3), "no": gradx.adam(1e-3)}, by_name)
+    >>> def decays(params):
+    ...     return gradx.tree.map_with_path(lambda name, _: "no" if name.endswith("bias") else "yes", params)
+    >>> tx = gradx.partition({"yes": gradx.adamw(1e-3), "no": gradx.adam(1e-3)}, decays)
     """
     for label, part in transforms.items():
         _check_part("partition", repr(label), part)
@@ -200,5 +207,7 @@ def _merge(mask: PyTree, new: PyTree, old: PyTree) -> PyTree:
 
 
 def _check_part(owner: str, what: str, part: Any) -> None:
-    if isinstance(part, type) or not (callable(getattr(part, "init", None)) and callable(getattr(part, "update", None))):
+    if isinstance(part, type) or not (
+        callable(getattr(part, "init", None)) and callable(getattr(part, "update", None))
+    ):
         raise TypeError(f"{owner}: {what} must be a transformation with init and update, got {part!r}")

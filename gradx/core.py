@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 
 from gradx import checks, numerics, tree
 from gradx.typing import InitFn, Params, Schedule, State, UpdateFn, Updates
-from gradx.value import ScheduleValue, Value, make, signature
+from gradx.value import ScheduleValue, Value, make, signature, takes_schedule
 
 P = ParamSpec("P")
 
@@ -53,7 +53,8 @@ class GradientTransformation(Value):
     def init(self, params: Params) -> State:
         """Return the state before the first update.
 
-        Concrete arrays on one device run as one compiled program. Arrays sharded over several are initialised one by one,
+        Concrete arrays on one device run as one compiled program. Arrays sharded over several are initialised one by
+        one,
         for inside a compiled program zeros know nothing of the sharding of what they are shaped like.
         """
         leaves = jax.tree.leaves((self, params))
@@ -61,15 +62,19 @@ class GradientTransformation(Value):
             return _compiled_init(self, params)
         return run_init(self, params)
 
-    def update(self, updates: Updates, state: State, params: Params | None = None, **extras: Any) -> tuple[Updates, State]:
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extras: Any
+    ) -> tuple[Updates, State]:
         """Return what is to be added to the parameters, and the next state.
 
         Args:
-          updates: a tree like the parameters: gradients, or what another transformation made of them. bfloat16, float16 and
+          updates: a tree like the parameters: gradients, or what another transformation made of them. bfloat16, float16
+            and
             float8 are computed with in float32 and come back in their own dtype; `float0` leaves come back as they are.
           state: from `init` or from the update before.
           params: the parameters, where the transformation needs them.
-          **extras: what some transformations ask for by name (`value=`, `grad=`, `value_fn=`, `key=`); others ignore it.
+          **extras: what some transformations ask for by name (`value=`, `grad=`, `value_fn=`, `key=`); others ignore
+            it.
 
         Concrete arrays run as one compiled program, cached by structure: also without `jit`.
 
@@ -88,16 +93,19 @@ class GradientTransformation(Value):
 
     @property
     def is_recipe(self) -> bool:
-        """Whether the factory returns another transformation."""
-        return isinstance(self.built, GradientTransformation)
+        """Whether the factory returns another transformation, perhaps Optax's, instead of two functions."""
+        return hasattr(self.built, "update")
 
 
 def transformation(factory: Callable[P, Any]) -> Callable[P, GradientTransformation]:
     """Make a factory return a value: the pair it builds, with the properties listed in `GradientTransformation`.
 
-    The factory returns `(init, update)`, or another transformation (then it is a recipe and keeps its own name). Any float
-    argument may be a tracer or a schedule: use floats inside `init` and `update` only, where they are numbers, and take no
-    Python branch on their value. `update` names the extras that it wants: `def update(updates, state, params, *, value)`.
+    The factory returns `(init, update)`, or another transformation (then it is a recipe and keeps its own name). Any
+    float
+    argument may be a tracer or a schedule: use floats inside `init` and `update` only, where they are numbers, and take
+    no
+    Python branch on their value. `update` names the extras that it wants: `def update(updates, state, params, *,
+    value)`.
 
     >>> import gradx
     >>> @gradx.transformation
@@ -116,7 +124,7 @@ def _from_functions(init: InitFn, update: UpdateFn) -> Any:
     return init, update
 
 
-_from_functions.__name__ = _from_functions.__qualname__ = "GradientTransformation"
+_from_functions.__name__ = "GradientTransformation"  # what the value prints as; pickle goes by the qualified name
 
 
 @transformation
@@ -136,7 +144,8 @@ def identity() -> Any:
 def stateless(f: Callable[..., Updates]) -> Any:
     """Make a transformation of `f(updates, params) -> updates`. State: none.
 
-    `params` arrives as `None` when the caller gave none. The value is equal to another only if `f` is the same function.
+    `params` arrives as `None` when the caller gave none. The value is equal to another only if `f` is the same
+    function.
     """
 
     def init(params: Params) -> EmptyState:
@@ -237,7 +246,7 @@ def _is_value(x: Any) -> bool:
 
 
 def _schedule_test(tx: GradientTransformation, name: str) -> Callable[[Any], bool]:
-    takes_functions = name in tx.factory.hyperparameters  # type: ignore[attr-defined]
+    takes_functions = name in takes_schedule(tx.factory)
     return lambda x: isinstance(x, ScheduleValue) or (takes_functions and not _is_value(x) and checks.is_function(x))
 
 
@@ -273,7 +282,9 @@ def _wanted_extras(update: UpdateFn) -> tuple[tuple[str, ...], tuple[str, ...], 
     return tuple(p.name for p in named), tuple(p.name for p in named if p.default is p.empty), takes_all
 
 
-def _checked_update(tx: Any, updates: Updates, state: State, params: Params | None, extras: dict) -> tuple[Updates, State]:
+def _checked_update(
+    tx: Any, updates: Updates, state: State, params: Params | None, extras: dict
+) -> tuple[Updates, State]:
     checks.differentiable(tx.name, updates)
     if params is not None:
         checks.same_leaves(tx.name, "updates", updates, params, "params", dtypes=False)

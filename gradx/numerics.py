@@ -1,5 +1,7 @@
 """Arithmetic on arrays that several rules share: safe roots, squares, bias correction, counting, precision."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
@@ -23,7 +25,7 @@ def safe_sqrt(x: jax.Array) -> jax.Array:
 
 
 @safe_sqrt.defjvp
-def _safe_sqrt_jvp(primals, tangents):
+def _safe_sqrt_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
     (x,), (dx,) = primals, tangents
     root = safe_sqrt(x)
     positive = root > 0
@@ -54,7 +56,7 @@ def safe_root_mean_squares(x: jax.Array, min_rms: ArrayLike) -> jax.Array:
     return jnp.maximum(rms, jnp.asarray(min_rms, rms.dtype))
 
 
-def bias_correction(decay: ArrayLike, count: ArrayLike) -> jax.Array:
+def bias_correction(decay: Any, count: ArrayLike) -> jax.Array:
     """Return 1 - decay**count, the weight that a moving average started at 0 has gathered after `count` steps.
 
     Written with expm1 and log: 1 - 0.999**2 in float32 would lose four of its seven digits to cancellation.

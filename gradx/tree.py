@@ -113,14 +113,14 @@ def full_like(tree: PyTree, fill_value: ArrayLike, dtype: DTypeLike | None = Non
     return jax.tree.map(full, tree)
 
 
-def real_zeros_like(tree: PyTree, dtype: DTypeLike | None = None) -> PyTree:
-    """Return real zeros shaped like `tree`, also for complex leaves: the start of a mean of |g|²."""
+def real_full_like(tree: PyTree, fill_value: ArrayLike) -> PyTree:
+    """Return `fill_value` in the shape of every leaf, real also for a complex one: the start of a mean of |g|²."""
 
-    def zeros(x: ArrayLike) -> jax.Array:
+    def full(x: ArrayLike) -> jax.Array:
         real = jnp.finfo(numerics.at_least_float32(jnp.result_type(x))).dtype
-        return jnp.zeros_like(x, dtype=dtype or real)
+        return jnp.full_like(x, fill_value, dtype=real)
 
-    return jax.tree.map(zeros, tree)
+    return jax.tree.map(full, tree)
 
 
 def copy(tree: PyTree) -> PyTree:
@@ -179,7 +179,7 @@ def vdot(x: PyTree, y: PyTree) -> jax.Array:
     return _total(jax.tree.map(lambda a, b: jnp.sum(jnp.conj(numerics.lift(a)) * numerics.lift(b)), x, y))
 
 
-def sum(tree: PyTree) -> jax.Array:  # noqa: A001
+def sum(tree: PyTree) -> jax.Array:
     """Return the sum of all entries, in at least float32; 0 for an empty tree."""
     return _total(jax.tree.map(lambda x: jnp.sum(numerics.lift(x)), tree))
 

@@ -34,6 +34,8 @@ class Range(NamedTuple):
     high: float = float("inf")
     closed: str = "[]"
     integer: bool = False
+    schedule: bool = False
+    """Whether a schedule may stand for the number."""
 
     def holds(self, number: float) -> bool:
         """Whether `number` lies in the interval; NaN lies in none."""
@@ -49,15 +51,17 @@ class StorageDType(NamedTuple):
     """Marks an argument that names a dtype; it is kept as a `numpy.dtype`, however it was spelt."""
 
 
-ScalarOrSchedule = Annotated[float | jax.Array | Schedule, Range()]
-NonNegative = Annotated[float | jax.Array | Schedule, Range(low=0.0)]
-Positive = Annotated[float | jax.Array | Schedule, Range(low=0.0, closed="(]")]
-Decay = Annotated[float | jax.Array | Schedule, Range(low=0.0, high=1.0, closed="[)")]
-Fraction = Annotated[float | jax.Array | Schedule, Range(low=0.0, high=1.0)]
+ScalarOrSchedule = Annotated[float | jax.Array | Schedule, Range(schedule=True)]
+NonNegative = Annotated[float | jax.Array | Schedule, Range(low=0.0, schedule=True)]
+Positive = Annotated[float | jax.Array | Schedule, Range(low=0.0, closed="(]", schedule=True)]
+Decay = Annotated[float | jax.Array | Schedule, Range(low=0.0, high=1.0, closed="[)", schedule=True)]
+Fraction = Annotated[float | jax.Array | Schedule, Range(low=0.0, high=1.0, schedule=True)]
 LearningRate = NonNegative
 
+# Numbers for which no schedule may stand: the arguments of schedules.
 Real = Annotated[float | jax.Array, Range()]
-"""A number that cannot itself be a schedule: the arguments of schedules."""
+PositiveReal = Annotated[float | jax.Array, Range(low=0.0, closed="(]")]
+FractionReal = Annotated[float | jax.Array, Range(low=0.0, high=1.0)]
 PositiveInt = Annotated[int, Range(low=1, integer=True)]
 NonNegativeInt = Annotated[int, Range(low=0, integer=True)]
 DType = Annotated[DTypeLike, StorageDType()]

@@ -2,7 +2,8 @@
 
 `make(MyValue)(factory)` turns a function that builds something into one that returns a value: the pair (factory, bound
 arguments). The value prints as the call that makes it, compares and hashes by it, pickles, copies, and is a pytree:
-floats, complex numbers and arrays among its arguments are leaves, everything else is structure. Arguments may be pytrees
+floats, complex numbers and arrays among its arguments are leaves, everything else is structure. Arguments may be
+pytrees
 themselves (masks, dicts of values); each of their leaves falls under the same rule.
 """
 
@@ -96,15 +97,15 @@ class Value:
 
     def build_with(self, arguments: dict[str, Any]) -> Any:
         """Call the factory's function with other arguments of the same names."""
-        bound = inspect.BoundArguments(signature(self.factory), arguments)  # pyright: ignore[reportArgumentType]
-        return self.factory.__wrapped__(*bound.args, **bound.kwargs)  # type: ignore[attr-defined]
+        args, kwargs = _as_call(self.factory, arguments)
+        return vars(self.factory)["__wrapped__"](*args, **kwargs)
 
     def replace(self, **changes: Any) -> Self:
         """Return the value that the same factory makes with some arguments changed, checked like a new one."""
         if unknown := sorted(changes.keys() - self.arguments.keys()):
             raise TypeError(f"{self.name} has no argument {unknown[0]!r}; it has {', '.join(self.arguments)}")
-        bound = inspect.BoundArguments(signature(self.factory), self.arguments | changes)  # pyright: ignore[reportArgumentType]
-        return self.factory(*bound.args, **bound.kwargs)
+        args, kwargs = _as_call(self.factory, self.arguments | changes)
+        return self.factory(*args, **kwargs)
 
     def _flatten(self) -> tuple[tuple, Structure]:
         return self._leaves, self._structure
@@ -144,7 +145,9 @@ class Value:
         return self._hash
 
     def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"{self.name} is a value and cannot be changed; make another: gradx.replace(tx, {name}=...)")
+        raise AttributeError(
+            f"{self.name} is a value and cannot be changed; make another: gradx.replace(tx, {name}=...)"
+        )
 
     def __copy__(self) -> Self:
         return self
@@ -196,7 +199,6 @@ def make(cls: type[V]) -> Callable[[Callable], Callable[..., V]]:
             _ = value.built
             return value
 
-        factory.hyperparameters = {name for name, mark in ranges.items() if isinstance(mark, Range)}  # type: ignore[attr-defined]
         return factory
 
     return decorate
@@ -209,6 +211,19 @@ def signature(factory: Callable) -> inspect.Signature:
         return inspect.signature(factory, eval_str=True)
     except NameError:  # an annotation under `if TYPE_CHECKING`: it cannot carry a range
         return inspect.signature(factory)
+
+
+@functools.cache
+def takes_schedule(factory: Callable) -> frozenset[str]:
+    """Return the names of the arguments for which, by their annotation, a schedule may stand."""
+    marks = {name: _mark(p.annotation) for name, p in signature(factory).parameters.items()}
+    return frozenset(name for name, mark in marks.items() if isinstance(mark, Range) and mark.schedule)
+
+
+def _as_call(factory: Callable, arguments: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    bound = signature(factory).bind_partial()
+    bound.arguments.update({name: arguments[name] for name in signature(factory).parameters})
+    return bound.args, bound.kwargs
 
 
 def _mark(annotation: Any) -> Range | StorageDType | None:

@@ -2,11 +2,11 @@
 
 from typing import Any, NamedTuple
 
-import jax
-
-from gradx import numerics, transforms, tree
+from gradx import numerics, tree
 from gradx.combine import chain
 from gradx.core import transformation
+from gradx.transforms.decay import add_decayed_weights
+from gradx.transforms.scale import scale_by_learning_rate
 from gradx.typing import Decay, LearningRate, Mask, NonNegative, Params, Positive, Updates
 
 
@@ -38,7 +38,7 @@ def scale_by_adadelta(rho: Decay = 0.9, eps: Positive = 1e-6) -> Any:
     """
 
     def init(params: Params) -> ScaleByAdaDeltaState:
-        return ScaleByAdaDeltaState(tree.real_zeros_like(params), tree.real_zeros_like(params))
+        return ScaleByAdaDeltaState(tree.real_full_like(params, 0.0), tree.real_full_like(params, 0.0))
 
     def update(updates: Updates, state: ScaleByAdaDeltaState) -> tuple[Updates, ScaleByAdaDeltaState]:
         updates, e_g, e_x = tree.map_leaves(adadelta_leaf, updates, state.e_g, state.e_x, rho=rho, eps=eps)
@@ -69,7 +69,7 @@ def adadelta(
     adadelta()
     """
     return chain(
-        transforms.add_decayed_weights(weight_decay, weight_decay_mask),
+        add_decayed_weights(weight_decay, weight_decay_mask),
         scale_by_adadelta(rho, eps),
-        transforms.scale_by_learning_rate(learning_rate),
+        scale_by_learning_rate(learning_rate),
     )

@@ -2,12 +2,12 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
-from gradx import numerics, transforms, tree
+from gradx import numerics, tree
 from gradx.combine import chain
 from gradx.core import transformation
+from gradx.transforms.scale import scale_by_learning_rate
 from gradx.typing import LearningRate, NonNegative, Params, Updates
 
 
@@ -36,18 +36,13 @@ def scale_by_rss(initial_accumulator_value: NonNegative = 0.1, eps: NonNegative 
     """
 
     def init(params: Params) -> ScaleByRssState:
-        zeros = tree.real_zeros_like(params)
-        return ScaleByRssState(tree.map_leaves(_fill_leaf, zeros, value=initial_accumulator_value))
+        return ScaleByRssState(tree.real_full_like(params, initial_accumulator_value))
 
     def update(updates: Updates, state: ScaleByRssState) -> tuple[Updates, ScaleByRssState]:
         updates, total = tree.map_leaves(rss_leaf, updates, state.sum_of_squares, eps=eps)
         return updates, ScaleByRssState(total)
 
     return init, update
-
-
-def _fill_leaf(zeros: jax.Array, *, value: jax.Array) -> jax.Array:
-    return zeros + value
 
 
 @transformation
@@ -62,5 +57,5 @@ def adagrad(learning_rate: LearningRate, initial_accumulator_value: NonNegative 
     """
     return chain(
         scale_by_rss(initial_accumulator_value, eps),
-        transforms.scale_by_learning_rate(learning_rate),
+        scale_by_learning_rate(learning_rate),
     )

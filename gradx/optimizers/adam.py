@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradx import numerics, transforms, tree
+from gradx import numerics, tree
 from gradx.combine import chain
 from gradx.core import transformation
+from gradx.transforms.decay import add_decayed_weights
+from gradx.transforms.scale import scale_by_learning_rate
 from gradx.typing import Decay, DType, LearningRate, Mask, NonNegative, Params, Updates
 
 
@@ -49,7 +51,8 @@ def scale_by_adam(
 ) -> Any:
     """Replace the gradient by Adam's direction: u = (mu / c1) / (sqrt(nu / c2 + eps_root) + eps).
 
-    mu ← b1 · mu + (1 - b1) · g;  nu ← b2 · nu + (1 - b2) · |g|²;  c1 = 1 - b1^t, c2 = 1 - b2^t, t = 1 at the first update.
+    mu ← b1 · mu + (1 - b1) · g;  nu ← b2 · nu + (1 - b2) · |g|²;  c1 = 1 - b1^t, c2 = 1 - b2^t, t = 1 at the first
+    update.
 
     Args:
       b1, b2: decay of the means of g and |g|², in [0, 1).
@@ -63,14 +66,14 @@ def scale_by_adam(
 
     def init(params: Params) -> ScaleByAdamState:
         mu = tree.zeros_like(params, mu_dtype)
-        return ScaleByAdamState(jnp.zeros((), jnp.int32), mu, tree.real_zeros_like(params))
+        return ScaleByAdamState(jnp.zeros((), jnp.int32), mu, tree.real_full_like(params, 0.0))
 
     def update(updates: Updates, state: ScaleByAdamState) -> tuple[Updates, ScaleByAdamState]:
         count = numerics.safe_increment(state.count)
         hyper = {"b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root}
-        hyper |= {"c1": numerics.bias_correction(b1, count), "c2": numerics.bias_correction(b2, count)}  # pyright: ignore[reportArgumentType]
+        hyper |= {"c1": numerics.bias_correction(b1, count), "c2": numerics.bias_correction(b2, count)}
         if nesterov:
-            hyper["c1_next"] = numerics.bias_correction(b1, count + 1)  # pyright: ignore[reportArgumentType]
+            hyper["c1_next"] = numerics.bias_correction(b1, count + 1)
         leaf = nadam_leaf if nesterov else adam_leaf
         updates, mu, nu = tree.map_leaves(leaf, updates, state.mu, state.nu, **hyper)
         return updates, ScaleByAdamState(count, mu, nu)
@@ -99,7 +102,7 @@ def adam(
     """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
-        transforms.scale_by_learning_rate(learning_rate),
+        scale_by_learning_rate(learning_rate),
     )
 
 
@@ -129,8 +132,8 @@ def adamw(
     """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
-        transforms.add_decayed_weights(weight_decay, mask),
-        transforms.scale_by_learning_rate(learning_rate),
+        add_decayed_weights(weight_decay, mask),
+        scale_by_learning_rate(learning_rate),
     )
 
 
@@ -145,7 +148,8 @@ def nadam(
 ) -> Any:
     """NAdam: Adam with Nesterov's momentum, with b1 constant (the paper's Algorithm 8 warms it up).
 
-    u = -learning_rate · (b1 · mu / c1' + (1 - b1) · g / c1) / (sqrt(nu / c2 + eps_root) + eps), c1' that of the next step.
+    u = -learning_rate · (b1 · mu / c1' + (1 - b1) · g / c1) / (sqrt(nu / c2 + eps_root) + eps), c1' that of the next
+    step.
 
     State: 2 numbers per parameter. Dozat 2016, "Incorporating Nesterov Momentum into Adam", Algorithm 2.
     """

@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradx import numerics, transforms, tree
+from gradx import numerics, tree
 from gradx.combine import chain
 from gradx.core import transformation
+from gradx.transforms.momentum import momentum as heavy_ball
+from gradx.transforms.scale import scale_by_learning_rate
 from gradx.typing import Decay, LearningRate, NonNegative, Params, Updates
 
 
@@ -71,22 +73,16 @@ def scale_by_rms(
     """
 
     def init(params: Params) -> ScaleByRmsState:
-        nu = tree.map_leaves(_fill_leaf, tree.real_zeros_like(params), value=initial_scale)
+        nu = tree.real_full_like(params, initial_scale)
         return ScaleByRmsState(jnp.zeros((), jnp.int32), nu)
 
     def update(updates: Updates, state: ScaleByRmsState) -> tuple[Updates, ScaleByRmsState]:
         count = numerics.safe_increment(state.count)
-        c = numerics.bias_correction(decay, count) if bias_correction else 1.0  # pyright: ignore[reportArgumentType]
-        updates, nu = tree.map_leaves(
-            rms_leaf, updates, state.nu, decay=decay, eps=eps, c=c, eps_in_sqrt=eps_in_sqrt
-        )
+        c = numerics.bias_correction(decay, count) if bias_correction else 1.0
+        updates, nu = tree.map_leaves(rms_leaf, updates, state.nu, decay=decay, eps=eps, c=c, eps_in_sqrt=eps_in_sqrt)
         return updates, ScaleByRmsState(count, nu)
 
     return init, update
-
-
-def _fill_leaf(zeros: jax.Array, *, value: jax.Array) -> jax.Array:
-    return zeros + value
 
 
 @transformation
@@ -105,12 +101,12 @@ def scale_by_stddev(
     """
 
     def init(params: Params) -> ScaleByRStdDevState:
-        nu = tree.map_leaves(_fill_leaf, tree.real_zeros_like(params), value=initial_scale)
+        nu = tree.real_full_like(params, initial_scale)
         return ScaleByRStdDevState(jnp.zeros((), jnp.int32), tree.zeros_like(params), nu)
 
     def update(updates: Updates, state: ScaleByRStdDevState) -> tuple[Updates, ScaleByRStdDevState]:
         count = numerics.safe_increment(state.count)
-        c = numerics.bias_correction(decay, count) if bias_correction else 1.0  # pyright: ignore[reportArgumentType]
+        c = numerics.bias_correction(decay, count) if bias_correction else 1.0
         updates, mu, nu = tree.map_leaves(
             stddev_leaf, updates, state.mu, state.nu, decay=decay, eps=eps, c=c, eps_in_sqrt=eps_in_sqrt
         )
@@ -146,7 +142,10 @@ def rmsprop(
     rmsprop(learning_rate=0.001, momentum=0.9)
     """
     by = scale_by_stddev if centered else scale_by_rms
-    parts = [by(decay, eps, initial_scale, eps_in_sqrt, bias_correction), transforms.scale_by_learning_rate(learning_rate)]
+    parts = [
+        by(decay, eps, initial_scale, eps_in_sqrt, bias_correction),
+        scale_by_learning_rate(learning_rate),
+    ]
     if momentum is not None:
-        parts.append(transforms.momentum(momentum, nesterov))
+        parts.append(heavy_ball(momentum, nesterov))
     return chain(*parts)

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from gradx import transforms
 from gradx.combine import chain
 from gradx.core import transformation
+from gradx.transforms.momentum import momentum as heavy_ball
+from gradx.transforms.scale import scale_by_learning_rate
 from gradx.typing import Decay, DType, LearningRate
 
 
@@ -25,7 +26,8 @@ def sgd(
       nesterov: take the gradient where the momentum is heading: g + momentum · m.
       accumulator_dtype: dtype of m.
 
-    State: none; with momentum 1 number per parameter. Sutskever et al. 2013, eq. 1-4 (with the learning rate outside the
+    State: none; with momentum 1 number per parameter. Sutskever et al. 2013, eq. 1-4 (with the learning rate outside
+      the
     sum, as everywhere in deep learning).
 
     >>> import gradx
@@ -33,7 +35,7 @@ def sgd(
     >>> tx.expand()
     chain(momentum(decay=0.9), scale_by_learning_rate(learning_rate=0.1))
     """
-    step = transforms.scale_by_learning_rate(learning_rate)
+    step = scale_by_learning_rate(learning_rate)
     if momentum is None:
         return chain(step)
-    return chain(transforms.momentum(momentum, nesterov, accumulator_dtype), step)
+    return chain(heavy_ball(momentum, nesterov, accumulator_dtype), step)

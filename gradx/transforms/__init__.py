@@ -1,0 +1,1 @@
+"""Building blocks: transformations that are no optimizer by themselves."""

@@ -19,7 +19,8 @@ def decay_leaf(u: jax.Array, p: jax.Array, *, weight_decay: jax.Array) -> jax.Ar
 def add_decayed_weights(weight_decay: NonNegative = 0.0, mask: Mask | None = None) -> Any:
     """Add the parameters to the update: u ← u + weight_decay · p.
 
-    Before the learning rate and behind Adam's scaling this is the decoupled decay of AdamW; on the raw gradient it is L2
+    Before the learning rate and behind Adam's scaling this is the decoupled decay of AdamW; on the raw gradient it is
+    L2
     regularisation. The sum is taken in at least float32 and rounded once, at the end of the whole update.
 
     Args:

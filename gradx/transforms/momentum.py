@@ -79,7 +79,7 @@ def ema(decay: Decay, debias: bool = True, accumulator_dtype: DType | None = Non
 
     def update(updates: Updates, state: EmaState) -> tuple[Updates, EmaState]:
         count = numerics.safe_increment(state.count)
-        c = numerics.bias_correction(decay, count) if debias else 1.0  # pyright: ignore[reportArgumentType]
+        c = numerics.bias_correction(decay, count) if debias else 1.0
         updates, mean = tree.map_leaves(ema_leaf, updates, state.ema, decay=decay, c=c)
         return updates, EmaState(count, mean)
 

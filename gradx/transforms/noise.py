@@ -19,9 +19,9 @@ class AddNoiseState(NamedTuple):
     """The data of the key from which the next update splits its own: plain integers, which every checkpoint can hold."""
 
 
-def noise_leaf(u: jax.Array, key: jax.Array, *, deviation: jax.Array) -> jax.Array:
-    """Return u + deviation · n, n standard normal; for a complex u of unit variance in all."""
-    return u + deviation * jax.random.normal(key, u.shape, u.dtype)
+def noise_leaf(u, key, *, eta, gamma, t):
+    """Return u + sqrt(eta / t^gamma) · n, n standard normal; for a complex u of unit variance in all."""
+    return u + numerics.safe_sqrt(eta / t**gamma) * jax.random.normal(key, u.shape, u.dtype)
 
 
 @transformation
@@ -50,9 +50,7 @@ def add_noise(eta: NonNegative, gamma: ScalarOrSchedule, key: Any = None, *, see
         next_key, own = jax.random.split(jax.random.wrap_key_data(state.rng_key, impl=implementation))
         leaves, treedef = jax.tree.flatten(updates)
         keys = treedef.unflatten(list(jax.random.split(own, len(leaves)))) if leaves else updates
-        deviation = numerics.safe_sqrt(eta / count.astype(jnp.float32) ** gamma)  # pyright: ignore[reportOperatorIssue]
-        return tree.map_leaves(noise_leaf, updates, keys, deviation=deviation), AddNoiseState(
-            count, jax.random.key_data(next_key)
-        )
+        updates = tree.map_leaves(noise_leaf, updates, keys, eta=eta, gamma=gamma, t=count.astype(jnp.float32))
+        return updates, AddNoiseState(count, jax.random.key_data(next_key))
 
     return init, update

@@ -14,6 +14,11 @@ def scale_leaf(u: jax.Array, *, factor: jax.Array) -> jax.Array:
     return factor * u
 
 
+def descend_leaf(u: jax.Array, *, factor: jax.Array) -> jax.Array:
+    """Return -factor · u."""
+    return -factor * u
+
+
 def _init(params: Params) -> EmptyState:
     return EmptyState()
 
@@ -40,8 +45,8 @@ def scale_by_learning_rate(learning_rate: LearningRate, *, flip_sign: bool = Tru
     """
 
     def update(updates: Updates, state: EmptyState) -> tuple[Updates, EmptyState]:
-        factor = -learning_rate if flip_sign else learning_rate  # pyright: ignore[reportOperatorIssue]
-        return tree.map_leaves(scale_leaf, updates, factor=factor), state
+        leaf = descend_leaf if flip_sign else scale_leaf
+        return tree.map_leaves(leaf, updates, factor=learning_rate), state
 
     return _init, update
 

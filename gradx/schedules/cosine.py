@@ -1,0 +1,75 @@
+"""Schedules that fall along half a cosine, once or again and again."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+from jax.typing import ArrayLike
+
+from gradx.schedules.piecewise import join_schedules
+from gradx.schedules.polynomial import half_cosine, interpolate, progress
+from gradx.schedules.warmup import warmup_cosine_decay_schedule
+from gradx.typing import PositiveInt, PositiveReal, Real
+from gradx.value import schedule
+
+
+@schedule
+def cosine_decay_schedule(
+    init_value: Real, decay_steps: PositiveInt, alpha: Real = 0.0, exponent: PositiveReal = 1.0
+) -> Any:
+    """Fall along half a cosine: init_value · ((1 - alpha) · ((1 + cos(pi x)) / 2)^exponent + alpha), x = step / decay_steps.
+
+    Step 0: init_value. Step decay_steps and all later: alpha · init_value. Loshchilov and Hutter 2017,
+    arXiv:1608.03983.
+
+    >>> import gradx
+    >>> float(gradx.cosine_decay_schedule(1.0, 100)(50))
+    0.5
+    """
+
+    def at(step: ArrayLike) -> jax.Array:
+        remaining = half_cosine(progress(step, 0, decay_steps)) ** exponent
+        return interpolate(alpha * init_value, init_value, remaining)
+
+    return at
+
+
+@schedule
+def cosine_restarts_schedule(
+    init_value: Real,
+    first_period: PositiveInt,
+    cycles: PositiveInt,
+    period_factor: PositiveInt = 1,
+    peak_factor: PositiveReal = 1.0,
+    alpha: Real = 0.0,
+) -> Any:
+    """Fall along half a cosine `cycles` times, jumping back to the peak in between (SGDR).
+
+    Step 0: init_value. Cycle i has length first_period · period_factor^i and peak init_value · peak_factor^i; each
+    falls to
+    alpha times its peak. From the end of the last cycle on: alpha times the last peak.
+
+    Loshchilov and Hutter 2017, arXiv:1608.03983, eq. 5.
+    """
+    lengths = [first_period * period_factor**i for i in range(cycles)]
+    ends = [sum(lengths[: i + 1]) for i in range(cycles - 1)]
+
+    falls = [cosine_decay_schedule(init_value * peak_factor**i, n, alpha) for i, n in enumerate(lengths)]
+    return join_schedules(falls, ends)
+
+
+@schedule
+def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, float]]) -> Any:
+    """Run one `warmup_cosine_decay_schedule` after the other, each of its own `decay_steps`.
+
+    Step 0: the first one's init_value. From the end of the last on: its end_value. Loshchilov and Hutter 2017,
+    arXiv:1608.03983.
+
+    Args:
+      cosine_kwargs: for each cycle the arguments of `warmup_cosine_decay_schedule`.
+    """
+    cycles = [warmup_cosine_decay_schedule(**kwargs) for kwargs in cosine_kwargs]
+    if not cycles:
+        raise ValueError("sgdr_schedule: needs at least one cycle")
+    lengths = [int(cycle.arguments["decay_steps"]) for cycle in cycles]
+    return join_schedules(cycles, [sum(lengths[: i + 1]) for i in range(len(cycles) - 1)])

@@ -1,0 +1,67 @@
+"""Schedules that multiply by the same number again and again, and the inverse square root."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from gradx.schedules.polynomial import interpolate, progress
+from gradx.typing import NonNegativeInt, PositiveInt, PositiveReal, Real
+from gradx.value import schedule
+
+
+@schedule
+def exponential_decay(
+    init_value: Real,
+    transition_steps: PositiveInt,
+    decay_rate: PositiveReal,
+    transition_begin: NonNegativeInt = 0,
+    staircase: bool = False,
+    end_value: Real | None = None,
+) -> Any:
+    """Return init_value · decay_rate^(t / transition_steps), t the steps since `transition_begin`.
+
+    Step 0 and all up to `transition_begin`: init_value. There is no last step; with `end_value` the value stops there.
+
+    Args:
+      transition_steps: the steps in which the value is multiplied by `decay_rate` once.
+      decay_rate: above 0; above 1 the value grows.
+      staircase: multiply only when another `transition_steps` have passed.
+      end_value: bound: the least value where the rate is below 1, the largest where it is above.
+    """
+
+    def at(step: ArrayLike) -> jax.Array:
+        times = jnp.maximum(jnp.asarray(step) - transition_begin, 0) / transition_steps
+        value = init_value * decay_rate ** (jnp.floor(times) if staircase else times)
+        if end_value is None:
+            return value
+        # Written with where, not Python's if: the rate may be traced.
+        return jnp.where(jnp.asarray(decay_rate) < 1, jnp.maximum(value, end_value), jnp.minimum(value, end_value))
+
+    return at
+
+
+@schedule
+def step_decay_schedule(init_value: Real, step_size: PositiveInt, gamma: PositiveReal = 0.1) -> Any:
+    """Multiply by `gamma` after every `step_size` steps (PyTorch's StepLR).
+
+    Steps 0 to step_size - 1: init_value; there is no last step.
+    """
+    return exponential_decay(init_value, step_size, gamma, staircase=True)
+
+
+@schedule
+def inverse_sqrt_schedule(peak_value: Real, warmup_steps: PositiveInt, init_value: Real = 0.0) -> Any:
+    """Rise along a line to `peak_value`, then fall as peak_value · sqrt(warmup_steps / step).
+
+    Step 0: init_value. Step warmup_steps: peak_value. There is no last step. Vaswani et al. 2017, arXiv:1706.03762, eq.
+    3.
+    """
+
+    def at(step: ArrayLike) -> jax.Array:
+        rise = interpolate(init_value, peak_value, progress(step, 0, warmup_steps))
+        fall = peak_value * jnp.sqrt(warmup_steps / jnp.maximum(jnp.asarray(step), warmup_steps))
+        return jnp.where(jnp.asarray(step) < warmup_steps, rise, fall)
+
+    return at

@@ -1,0 +1,78 @@
+"""Constant, linear and polynomial schedules."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from gradx.typing import NonNegativeInt, PositiveInt, Real
+from gradx.value import schedule
+
+
+def progress(step: ArrayLike, begin: int, length: int) -> jax.Array:
+    """Return how much of the span has passed, in [0, 1]: 0 up to `begin`, 1 from `begin + length` on.
+
+    A span of length 0 has passed from the start.
+    """
+    if length == 0:
+        return jnp.ones(jnp.shape(step), jnp.result_type(float))
+    return jnp.clip((jnp.asarray(step) - begin) / length, 0, 1)
+
+
+def interpolate(start: ArrayLike, end: ArrayLike, weight: jax.Array) -> jax.Array:
+    """Return start where weight is 0, end where it is 1, both exactly, and the line between."""
+    return (1 - weight) * start + weight * end
+
+
+def half_cosine(x: jax.Array) -> jax.Array:
+    """Return 1 at x = 0 falling to 0 at x = 1: (1 + cos(pi x)) / 2."""
+    return (1 + jnp.cos(jnp.pi * x)) / 2
+
+
+@schedule
+def constant_schedule(value: Real) -> Any:
+    """Return `value` at every step, the first and the last."""
+
+    def at(step: ArrayLike) -> jax.Array:
+        return jnp.full(jnp.shape(step), value, jnp.result_type(float))
+
+    return at
+
+
+@schedule
+def linear_schedule(
+    init_value: Real, end_value: Real, transition_steps: PositiveInt, transition_begin: NonNegativeInt = 0
+) -> Any:
+    """Go along a line from `init_value` to `end_value`.
+
+    Step 0 and all up to `transition_begin`: init_value. Step transition_begin + transition_steps and all later:
+    end_value.
+
+    >>> import gradx
+    >>> float(gradx.linear_schedule(1.0, 0.0, 10)(5))
+    0.5
+    """
+    return polynomial_schedule(init_value, end_value, 1.0, transition_steps, transition_begin)
+
+
+@schedule
+def polynomial_schedule(
+    init_value: Real,
+    end_value: Real,
+    power: Real,
+    transition_steps: PositiveInt,
+    transition_begin: NonNegativeInt = 0,
+) -> Any:
+    """Go from `init_value` to `end_value` as (1 - x)^power, x the share of `transition_steps` passed.
+
+    Step 0 and all up to `transition_begin`: init_value. Step transition_begin + transition_steps and all later:
+    end_value
+    (for power > 0).
+    """
+
+    def at(step: ArrayLike) -> jax.Array:
+        remaining = (1 - progress(step, transition_begin, transition_steps)) ** power
+        return interpolate(end_value, init_value, remaining)
+
+    return at

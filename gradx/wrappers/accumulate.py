@@ -1,0 +1,135 @@
+"""Accumulate gradients over several mini-steps and update once."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradx import numerics, tree
+from gradx.core import GradientTransformation, run_init, run_update, transformation
+from gradx.typing import DType, NonNegative, Params, PositiveInt, Schedule, State, Updates
+
+ShouldSkip = Callable[[Updates, jax.Array, Params | None], tuple[jax.Array, Any]]
+"""From (updates, gradient_step, params) to (whether to leave this mini-step out, a pytree of numbers for the state)."""
+
+
+class MultiStepsState(NamedTuple):
+    """The state of `MultiSteps`."""
+
+    mini_step: jax.Array
+    """int32[]: the mini-steps gathered since the last update."""
+    gradient_step: jax.Array
+    """int32[]: the updates of the inner transformation."""
+    inner_opt_state: State
+    acc_grads: Updates
+    """The mean (or sum) so far; like the parameters, in `accumulator_dtype` or at least float32."""
+    skip_state: Any
+    """What `should_skip_update_fn` returned beside its verdict at the last mini-step."""
+
+
+@transformation
+def MultiSteps(
+    opt: GradientTransformation,
+    every_k_schedule: PositiveInt | Schedule,
+    use_grad_mean: bool = True,
+    should_skip_update_fn: ShouldSkip | None = None,
+    accumulator_dtype: DType | None = None,
+) -> Any:
+    """Gather the gradients of k mini-steps and then update once with their mean; the updates between are zero.
+
+    One code path serves every mini-step: the inner update is computed each time and selected at the k-th, so that it
+    scans,
+    vmaps and shards like anything else. A mini-step that is skipped counts for nothing.
+
+    Args:
+      opt: the transformation inside.
+      every_k_schedule: k, at least 1; or a function from the number of inner updates to k.
+      use_grad_mean: False hands the sum on.
+      should_skip_update_fn: `skip_not_finite()`, `skip_large_updates(...)` or a function of (updates, gradient_step,
+        params)
+        that returns whether to skip, and a pytree to keep in the state.
+      accumulator_dtype: dtype of the running mean, else that of the parameters and at least float32.
+
+    State: 1 number per parameter beside the inner state. A leaf whose gradient is `None` keeps what was gathered.
+
+    >>> import gradx
+    >>> gradx.MultiSteps(gradx.adamw(1e-3), 4)
+    MultiSteps(opt=adamw(learning_rate=0.001), every_k_schedule=4)
+    """
+
+    def skip(updates: Updates, step: jax.Array, params: Params | None) -> tuple[jax.Array, Any]:
+        if should_skip_update_fn is None:
+            return jnp.zeros((), bool), ()
+        return should_skip_update_fn(updates, step, params)
+
+    def init(params: Params) -> MultiStepsState:
+        acc = tree.zeros_like(params, accumulator_dtype)
+        zero = jnp.zeros((), jnp.int32)
+        shape = jax.eval_shape(lambda u: skip(u, zero, params)[1], tree.zeros_like(params))
+        skip_state = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
+        return MultiStepsState(zero, jnp.zeros((), jnp.int32), run_init(opt, params), acc, skip_state)
+
+    def update(
+        updates: Updates, state: MultiStepsState, params: Params | None = None, **extras: Any
+    ) -> tuple[Updates, MultiStepsState]:
+        k = every_k_schedule(state.gradient_step) if callable(every_k_schedule) else every_k_schedule
+        skipped, skip_state = skip(updates, state.gradient_step, params)
+        number = state.mini_step + 1
+        share = 1 / number.astype(jnp.float32) if use_grad_mean else 1.0
+        leaf = mean_leaf if use_grad_mean else sum_leaf
+        gathered, acc = tree.map_leaves(leaf, updates, state.acc_grads, share=share, skipped=skipped)
+        ready = (number >= k) & ~skipped
+        new_updates, new_inner = run_update(opt, gathered, state.inner_opt_state, params, extras)
+        new_state = MultiStepsState(
+            mini_step=jnp.where(ready, 0, jnp.where(skipped, state.mini_step, number)),
+            gradient_step=jnp.where(ready, numerics.safe_increment(state.gradient_step), state.gradient_step),
+            inner_opt_state=tree.where(ready, new_inner, state.inner_opt_state),
+            acc_grads=tree.where(ready, jax.tree.map(jnp.zeros_like, acc), acc),
+            skip_state=skip_state,
+        )
+        return tree.where(ready, new_updates, jax.tree.map(jnp.zeros_like, new_updates)), new_state
+
+    return init, update
+
+
+def mean_leaf(g, acc, *, share, skipped):
+    """Return the mean twice, g taken in unless skipped: acc + share · (g - acc)."""
+    acc = jnp.where(skipped, acc, acc + share * (g - acc))
+    return acc, acc
+
+
+def sum_leaf(g, acc, *, share, skipped):
+    """Return the sum twice, g taken in unless skipped: acc + share · g."""
+    acc = jnp.where(skipped, acc, acc + share * g)
+    return acc, acc
+
+
+def skip_not_finite(
+    updates: Updates, gradient_step: jax.Array, params: Params | None = None
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Say whether to leave a mini-step out because its gradient holds NaN or infinity; keeps their number."""
+    del gradient_step, params
+    counts = [jnp.sum(~jnp.isfinite(g)).astype(jnp.int32) for g in jax.tree.leaves(updates)]
+    number = functools.reduce(jnp.add, counts, jnp.zeros((), jnp.int32))
+    return number > 0, {"should_skip": number > 0, "num_not_finite": number}
+
+
+def skip_large_updates(
+    updates: Updates, gradient_step: jax.Array, params: Params | None = None, *, max_squared_norm: NonNegative
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Say whether to leave a mini-step out because its squared norm is no number or at least `max_squared_norm`.
+
+    Bind the bound with `jax.tree_util.Partial(skip_large_updates, max_squared_norm=...)`, which compares by its
+    arguments.
+    """
+    del gradient_step, params
+    norm_squared = tree.norm(updates, squared=True)
+    should_skip = ~(norm_squared < max_squared_norm)  # written so that NaN is skipped too
+    return should_skip, {"should_skip": should_skip, "norm_squared": norm_squared}
+
+
+def has_updated(state: MultiStepsState) -> jax.Array:
+    """Return whether nothing is gathered since the last update: right after an update, and after skips that follow it."""
+    return (state.mini_step == 0) & (state.gradient_step > 0)

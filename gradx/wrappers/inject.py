@@ -1,0 +1,137 @@
+"""Keep hyperparameters in the state, where they can be read and set between steps."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradx import numerics
+from gradx.core import GradientTransformation, at_step, run_init, run_update, transformation
+from gradx.typing import DType, Params, State, Updates
+
+
+class InjectHyperparamsState(NamedTuple):
+    """The state of `inject_hyperparams`."""
+
+    count: jax.Array
+    """int32[]: the updates already applied."""
+    hyperparams: dict[str, jax.Array]
+    """The values that the next update uses; of scheduled ones, those that the last update used. float32 by default."""
+    inner_state: State
+
+
+def inject_hyperparams(
+    inner_factory: Callable | GradientTransformation,
+    static_args: str | Iterable[str] = (),
+    hyperparam_dtype: DType | None = None,
+) -> Any:
+    """Keep the float arguments of a transformation in its state, to be read and set between steps.
+
+    Takes the factory, `inject_hyperparams(adamw)(1e-3)`, or the value, `inject_hyperparams(adamw(1e-3))`; both give the
+    same
+    value. A factory of Optax does too.
+
+    Args:
+      inner_factory: the factory or the value. Its own arguments are injected, not those of transformations inside them.
+      static_args: names of arguments to leave where they are.
+      hyperparam_dtype: dtype in the state; float32 by default, whatever the parameters are (0.999 in bfloat16 is 1).
+
+    State: one scalar for each float argument, int32[], and the inner state.
+
+    >>> import gradx
+    >>> tx = gradx.inject_hyperparams(gradx.sgd)(learning_rate=0.1)
+    >>> state = gradx.set_hyperparams(tx.init({"w": 1.0}), learning_rate=0.5)
+    >>> float(tx.update({"w": 1.0}, state)[0]["w"])
+    -0.5
+    """
+    names = (static_args,) if isinstance(static_args, str) else tuple(static_args)
+    if isinstance(inner_factory, GradientTransformation):
+        return _injected(inner_factory, names, hyperparam_dtype)
+
+    def make(*args: Any, **kwargs: Any) -> GradientTransformation:
+        tx = inner_factory(*args, **kwargs)
+        ours = tx if isinstance(tx, GradientTransformation) else transformation(inner_factory)(*args, **kwargs)
+        return _injected(ours, names, hyperparam_dtype)
+
+    return make
+
+
+@transformation
+def _injected(
+    inner_factory: GradientTransformation, static_args: tuple = (), hyperparam_dtype: DType | None = None
+) -> Any:
+    """Keep the float arguments of a value in the state; a schedule is evaluated at each update and its value kept."""
+    inner = inner_factory
+    if unknown := sorted(set(static_args) - inner.arguments.keys()):
+        raise TypeError(
+            f"inject_hyperparams: {inner.name} has no argument {unknown[0]!r}; it has {', '.join(inner.arguments)}"
+        )
+    dtype = hyperparam_dtype or jnp.float32
+
+    def at(count: jax.Array | int) -> dict[str, jax.Array]:
+        resolved = at_step(inner, count)
+        chosen = {name: x for name, x in resolved.items() if name not in static_args and _is_scalar(x)}
+        return {name: jnp.asarray(x, dtype) for name, x in chosen.items()}
+
+    def with_values(values: dict[str, jax.Array], count: jax.Array | int) -> GradientTransformation:
+        # Through the pytree, not the factory: a value in hand is no new argument to be checked.
+        changed = at_step(inner, count) | values
+        return GradientTransformation._of(inner.factory, tuple(changed.values()))
+
+    def init(params: Params) -> InjectHyperparamsState:
+        values = at(0)
+        inner_state = run_init(with_values(values, 0), params)
+        return InjectHyperparamsState(jnp.zeros((), jnp.int32), values, inner_state)
+
+    def update(
+        updates: Updates, state: InjectHyperparamsState, params: Params | None = None, **extras: Any
+    ) -> tuple[Updates, InjectHyperparamsState]:
+        fresh = at(state.count)
+        values = {name: fresh[name] if _is_scheduled(inner, name) else x for name, x in state.hyperparams.items()}
+        tx = with_values(values, state.count)
+        updates, inner_state = run_update(tx, updates, state.inner_state, params, extras)
+        return updates, InjectHyperparamsState(numerics.safe_increment(state.count), values, inner_state)
+
+    return init, update
+
+
+_injected.__name__ = "inject_hyperparams"  # what the value prints as; pickle goes by the qualified name
+
+
+def _is_scalar(x: Any) -> bool:
+    if isinstance(x, bool) or not isinstance(x, float | np.ndarray | np.generic | jax.Array):
+        return False
+    return jnp.ndim(x) == 0 and jnp.issubdtype(jnp.result_type(x), jnp.floating)
+
+
+def _is_scheduled(tx: GradientTransformation, name: str) -> bool:
+    return not _is_scalar(tx.arguments[name])
+
+
+def set_hyperparams(state: State, **values: Any) -> State:
+    """Return the state of `inject_hyperparams`, wherever it sits inside `state`, with other values of some hyperparameters.
+
+    A scheduled one is computed anew at each update: replace the schedule instead (`gradx.replace`).
+
+    Raises KeyError when no injected state holds the name, naming those that are held.
+    """
+    held: set[str] = set()
+
+    def change(node: Any) -> Any:
+        if not isinstance(node, InjectHyperparamsState):
+            return node
+        held.update(node.hyperparams)
+        inner = set_inner(node.inner_state)
+        new = {name: jnp.asarray(values.get(name, x), x.dtype) for name, x in node.hyperparams.items()}
+        return node._replace(hyperparams=new, inner_state=inner)
+
+    def set_inner(tree: Any) -> Any:
+        return jax.tree.map(change, tree, is_leaf=lambda x: isinstance(x, InjectHyperparamsState))
+
+    result = set_inner(state)
+    if missing := sorted(values.keys() - held):
+        known = ", ".join(sorted(held)) or "none: make the optimizer with gradx.inject_hyperparams"
+        raise KeyError(f"no injected hyperparameter {missing[0]!r}; injected are {known}")
+    return result
