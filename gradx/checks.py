@@ -20,15 +20,20 @@ def hyperparameter(owner: str, name: str, value: Any, allowed: Range) -> Any:
     """
     if (callable(value) and (allowed.schedule or allowed.integer)) or (_is_array(value) and not allowed.integer):
         return value
-    kind = "an integer" if allowed.integer else "a number or a schedule" if allowed.schedule else "a number"
-    is_number = isinstance(value, numbers.Real | np.ndarray | np.bool_) and not isinstance(value, bool | np.bool_)
-    if not is_number or (allowed.integer and float(value) != int(value)):
+    number = _as_number(value)
+    if number is None or (allowed.integer and number != int(number)):
+        kind = "an integer" if allowed.integer else "a number or a schedule" if allowed.schedule else "a number"
         raise TypeError(f"{owner}: {name} must be {kind}, got {value!r}")
-    if not allowed.holds(float(value)):
+    if not allowed.holds(number):
         raise ValueError(f"{owner}: {name} must be in {allowed}, got {value!r}")
     if allowed.integer:
-        return int(value)
-    return float(value) if isinstance(value, int | np.integer | np.float64) else value
+        return int(number)
+    return number if isinstance(value, int | np.integer | np.float64) else value
+
+
+def _as_number(x: Any) -> float | None:
+    is_real = isinstance(x, numbers.Real | np.ndarray) and not isinstance(x, bool)
+    return float(x) if is_real and np.asarray(x).dtype != bool else None
 
 
 def _is_array(x: Any) -> bool:
@@ -63,6 +68,8 @@ def describe(x: Any) -> str:
 
 def same_leaves(owner: str, what: str, tree: PyTree, expected: PyTree, source: str, *, dtypes: bool) -> None:
     """Raise ValueError unless both trees have the same leaves: paths, shapes and, where asked, dtypes."""
+    if _signature(tree, dtypes) == _signature(expected, dtypes):  # names are slow to spell, and wanted only in messages
+        return
     got, want = _named_leaves(tree), _named_leaves(expected)
     if (names := [name for name, _ in got]) != (wanted := [name for name, _ in want]):
         extra = next((name for name in names if name not in set(wanted)), None)
@@ -79,11 +86,17 @@ def same_leaves(owner: str, what: str, tree: PyTree, expected: PyTree, source: s
 
 def differentiable(owner: str, updates: PyTree) -> None:
     """Raise TypeError for a gradient leaf that is an integer or a bool; `float0`, JAX's mark of none, is let pass."""
-    for name, leaf in _named_leaves(updates):
-        dtype = dtype_of(leaf)
-        if not jnp.issubdtype(dtype, jnp.inexact) and dtype != jax.dtypes.float0:
+    dtypes = {dtype_of(x) for x in jax.tree.leaves(updates)}
+    wrong = {d for d in dtypes if not jnp.issubdtype(d, jnp.inexact) and d != jax.dtypes.float0}
+    for name, leaf in _named_leaves(updates) if wrong else ():
+        if dtype_of(leaf) in wrong:
             cure = "differentiate with allow_int=True, or leave it out with gradx.partition or None"
             raise TypeError(f"{owner}: the gradient at '{name}' is {describe(leaf)}, no float; {cure}")
+
+
+def _signature(tree: PyTree, dtypes: bool) -> tuple:
+    leaves, treedef = jax.tree.flatten(tree)
+    return treedef, [np.shape(x) for x in leaves], [dtype_of(x) for x in leaves] if dtypes else None
 
 
 def _named_leaves(tree: PyTree) -> list[tuple[str, Any]]:

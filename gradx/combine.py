@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+from jax.core import Tracer
 
 from gradx import checks, tree
 from gradx.core import EmptyState, GradientTransformation, run_init, run_update, transformation
@@ -184,7 +185,7 @@ def resolve_mask(owner: str, mask: Mask, params: Params) -> PyTree:
     """Return the mask as a pytree of Python bools that is a prefix of the parameters."""
     resolved = _resolve(owner, "mask", mask, params)
     for name, leaf in zip(tree.paths(resolved), jax.tree.leaves(resolved), strict=True):
-        if isinstance(leaf, jax.core.Tracer) or jax.numpy.size(leaf) != 1:
+        if isinstance(leaf, Tracer) or jax.numpy.size(leaf) != 1:
             raise TypeError(f"{owner}: the mask at '{name}' must be a Python bool (it decides structure), got {leaf}")
     return jax.tree.map(bool, resolved)
 

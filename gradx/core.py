@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, ParamSpec, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from gradx import checks, numerics, tree
@@ -289,7 +290,7 @@ def _checked_update(
     if params is not None:
         checks.same_leaves(tx.name, "updates", updates, params, "params", dtypes=False)
     like = updates if params is None else params
-    expected = jax.eval_shape(functools.partial(run_init, tx), jax.tree.map(_without_value, like))
+    expected = jax.eval_shape(_compiled_init, tx, jax.tree.map(_without_value, like))  # traced once for init and update
     checks.same_leaves(tx.name, "the state", state, expected, "init", dtypes=params is not None)
     lifted = jax.tree.map(_lift_gradient, updates)
     new_updates, new_state = run_update(tx, lifted, state, tree.lift(params), extras)
@@ -302,7 +303,7 @@ _compiled_update = jax.jit(_checked_update)
 
 def _is_concrete(x: Any) -> bool:
     kinds = jax.Array | np.ndarray | np.generic | float | int | complex
-    return isinstance(x, kinds) and not isinstance(x, jax.core.Tracer)
+    return isinstance(x, kinds) and not isinstance(x, Tracer)
 
 
 def _is_sharded(x: Any) -> bool:

@@ -118,7 +118,7 @@ def _setters(tx: GradientTransformation, prefix: str, rebuild: Callable) -> Iter
 
 
 def _nested(tx: GradientTransformation) -> list[tuple[str, Any, Callable]]:
-    """Return for each transformation among the arguments its label, itself, and the function that puts another there."""
+    """Return for each transformation among the arguments label, value, and the function that puts another there."""
     leaves, treedef = jax.tree.flatten(tx.arguments, is_leaf=_is_part)
 
     def put(i: int) -> Callable:

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from gradx import checks, numerics
@@ -25,19 +26,18 @@ def map_leaves(rule: Callable, first: PyTree, *rest: PyTree, **hyper: Any) -> An
       result is stored in the dtype of the i-th tree. So the trees that a rule renews come first, in the order of its
       results, and those that it only reads come last.
     * Where `first` is `None` there is no gradient: the first result is `None` there, the others keep what was stored.
-    * Floats and arrays in `hyper` may be traced; everything else in it is structure. A leaf of another tree may be a
-      node (a pair, say): the rule gets it whole.
+    * Arrays in `hyper` may be traced; Python numbers and everything else in it are constants of the compiled rule. A
+      leaf of another tree may be a node (a pair, say): the rule gets it whole.
     * The rule is traced once for each shape, however many leaves have it.
     """
     leaves, treedef = jax.tree.flatten(first, is_leaf=_is_none)
     columns = [leaves, *(_flatten_like(treedef, tree, rule) for tree in rest)]
-    static = {name: value for name, value in hyper.items() if not _is_number(value)}
-    numbers = {name: value for name, value in hyper.items() if _is_number(value)}
-    call = _compiled(rule, tuple(static.items()))
-    rows = [None if row[0] is None else call(row, numbers) for row in zip(*columns, strict=True)]
+    arrays = {name: value for name, value in hyper.items() if _is_array(value)}
+    call = _compiled(rule, tuple((name, value) for name, value in hyper.items() if name not in arrays))
+    rows = [None if row[0] is None else call(row, arrays) for row in zip(*columns, strict=True)]
     known = next((row for row in rows if row is not None), None)
     if known is None:  # nothing to map over, and still the number of results must be known
-        known = jax.eval_shape(call, (jnp.float32(0),) * len(columns), numbers)
+        known = jax.eval_shape(call, (jnp.float32(0),) * len(columns), arrays)
     if not isinstance(known, tuple):
         return treedef.unflatten(rows)
     kept = list(zip(*columns, strict=True))
@@ -49,8 +49,8 @@ def _is_none(x: Any) -> bool:
     return x is None
 
 
-def _is_number(x: Any) -> bool:
-    return isinstance(x, float | complex | jax.Array) or (hasattr(x, "dtype") and hasattr(x, "shape"))
+def _is_array(x: Any) -> bool:
+    return isinstance(x, jax.Array | np.ndarray | np.generic)
 
 
 def _flatten_like(treedef: Any, tree: PyTree, rule: Callable) -> list:
@@ -67,11 +67,14 @@ def _compiled(rule: Callable, static: tuple) -> Callable:
     A closure is called as it is: it may hold tracers, which must not outlive their trace in a cache.
     """
 
-    def call(row: tuple, numbers: dict) -> Any:
+    def call(row: tuple, arrays: dict) -> Any:
         real = _widest(jax.tree.leaves(row))
         lifted = jax.tree.map(functools.partial(_in_precision, real=real), row)
-        numbers = {name: _in_precision(number, real) for name, number in numbers.items()}
-        results = rule(*lifted, **numbers, **dict(static))
+        hyper = {
+            name: _in_precision(x, real) if _is_array(x) or isinstance(x, float) else x
+            for name, x in (*arrays.items(), *static)
+        }
+        results = rule(*lifted, **hyper)
         if not isinstance(results, tuple):
             return results.astype(row[0].dtype)
         return tuple(jax.tree.map(_store, new, old) for new, old in zip(results, row, strict=False))
@@ -113,7 +116,7 @@ def full_like(tree: PyTree, fill_value: ArrayLike, dtype: DTypeLike | None = Non
     return jax.tree.map(full, tree)
 
 
-def real_full_like(tree: PyTree, fill_value: ArrayLike) -> PyTree:
+def real_full_like(tree: PyTree, fill_value: Any) -> PyTree:
     """Return `fill_value` in the shape of every leaf, real also for a complex one: the start of a mean of |g|²."""
 
     def full(x: ArrayLike) -> jax.Array:
@@ -162,7 +165,7 @@ def sub(x: PyTree, y: PyTree) -> PyTree:
 
 def scale(scalar: ArrayLike, tree: PyTree) -> PyTree:
     """Return scalar * x for every leaf x, in the leaf's own dtype."""
-    return map_leaves(_scale_leaf, tree, scalar=scalar if _is_number(scalar) else float(scalar))
+    return map_leaves(_scale_leaf, tree, scalar=scalar)
 
 
 def _scale_leaf(x: jax.Array, *, scalar: jax.Array) -> jax.Array:

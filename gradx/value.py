@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Self, TypeVar, get_args
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from gradx import checks
 from gradx.typing import Range, StorageDType
@@ -54,7 +55,10 @@ class Value:
         """Register every kind of value as a pytree."""
         super().__init_subclass__(**kwargs)
         jax.tree_util.register_pytree_with_keys(
-            cls, Value._flatten_with_names, functools.partial(_restore_leaves, cls), Value._flatten
+            cls,
+            Value._flatten_with_names,
+            lambda structure, leaves: _restore_leaves(cls, structure, tuple(leaves)),
+            Value._flatten,
         )
 
     @classmethod
@@ -252,7 +256,7 @@ def _is_data(x: Any) -> bool:
 def _same(a: Any, b: Any) -> bool:
     if a is b:
         return True
-    if isinstance(a, jax.core.Tracer) or isinstance(b, jax.core.Tracer):
+    if isinstance(a, Tracer) or isinstance(b, Tracer):
         return False
     if isinstance(a, np.ndarray | jax.Array) or isinstance(b, np.ndarray | jax.Array):
         return _is_data(a) and _is_data(b) and np.array_equal(_numpy(a), _numpy(b))
@@ -271,10 +275,10 @@ def _same_tree(a: Any, b: Any) -> bool:
 
 
 def _hash_leaf(value: Value, x: Any) -> int:
-    if isinstance(x, jax.core.Tracer):
+    if isinstance(x, Tracer):
         raise TypeError(
-            f"{value.name} holds a traced argument and cannot be hashed: pass it to the jitted function as an argument, "
-            "not as a static one, and do not keep it past the trace"
+            f"{value.name} holds a traced argument and cannot be hashed: pass it to the jitted function as an argument,"
+            " not as a static one, and do not keep it past the trace"
         )
     if isinstance(x, np.ndarray | jax.Array):
         x = _numpy(x)

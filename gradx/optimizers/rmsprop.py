@@ -93,7 +93,9 @@ def scale_by_stddev(
     eps_in_sqrt: bool = True,
     bias_correction: bool = False,
 ) -> Any:
-    """Divide by a running standard deviation: u = g / sqrt(nu - |mu|² + eps), mu and nu the running means of g and |g|².
+    """Divide by a running standard deviation: u = g / sqrt(nu - |mu|² + eps).
+
+    mu and nu are the running means of g and |g|².
 
     Args: as `scale_by_rms`; `bias_correction` divides both means.
 

@@ -17,7 +17,7 @@ from gradx.value import schedule
 def cosine_decay_schedule(
     init_value: Real, decay_steps: PositiveInt, alpha: Real = 0.0, exponent: PositiveReal = 1.0
 ) -> Any:
-    """Fall along half a cosine: init_value · ((1 - alpha) · ((1 + cos(pi x)) / 2)^exponent + alpha), x = step / decay_steps.
+    """Fall along half a cosine: init_value · ((1 - alpha) · h^exponent + alpha), h = (1 + cos(pi · step / decay_steps)) / 2.
 
     Step 0: init_value. Step decay_steps and all later: alpha · init_value. Loshchilov and Hutter 2017,
     arXiv:1608.03983.

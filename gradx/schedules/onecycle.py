@@ -1,5 +1,6 @@
 """One-cycle schedules: up to a peak and down again to far below the start."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -74,5 +75,5 @@ def _through(turns: tuple, values: tuple, remaining: Callable[[jax.Array], jax.A
 
 def _check_spans(owner: str, turns: tuple) -> None:
     known = all(isinstance(turn, int | float) for turn in turns)  # traced ones cannot be compared
-    if known and any(later - earlier < 1 for earlier, later in zip(turns, turns[1:], strict=False)):
+    if known and any(later - earlier < 1 for earlier, later in itertools.pairwise(turns)):
         raise ValueError(f"{owner}: every span needs a step, got turns at steps {turns}")

@@ -32,7 +32,7 @@ def clip(max_delta: NonNegative) -> Any:
     return _init, update
 
 
-def clipping_factor(norm: jax.Array, max_norm: jax.Array | float) -> jax.Array:
+def clipping_factor(norm: jax.Array, max_norm: Any) -> jax.Array:
     """Return min(1, max_norm / norm), and 1 for a norm of 0 whatever the maximum."""
     max_norm = jnp.asarray(max_norm, norm.dtype)
     above = norm > max_norm

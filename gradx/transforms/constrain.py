@@ -25,7 +25,7 @@ def zero_nans_leaf(u: jax.Array, found: jax.Array) -> tuple[jax.Array, jax.Array
 
 @transformation
 def zero_nans() -> Any:
-    """Replace NaN by 0 and leave everything else, infinities too. State: bool[] per leaf, where the last update had one."""
+    """Replace NaN by 0 and leave everything else, infinities too. State: bool[] per leaf."""
 
     def init(params: Params) -> ZeroNansState:
         return ZeroNansState(jax.tree.map(lambda _: jnp.zeros((), bool), params))

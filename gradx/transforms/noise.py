@@ -16,7 +16,7 @@ class AddNoiseState(NamedTuple):
     count: jax.Array
     """int32[]: the updates already applied."""
     rng_key: jax.Array
-    """The data of the key from which the next update splits its own: plain integers, which every checkpoint can hold."""
+    """The data of the key from which the next update splits its own: plain integers, for checkpoints."""
 
 
 def noise_leaf(u, key, *, eta, gamma, t):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from gradx import numerics, tree
 from gradx.core import GradientTransformation, run_init, run_update, transformation
-from gradx.typing import DType, NonNegative, Params, PositiveInt, Schedule, State, Updates
+from gradx.typing import DType, Params, PositiveInt, Schedule, State, Updates
 
 ShouldSkip = Callable[[Updates, jax.Array, Params | None], tuple[jax.Array, Any]]
 """From (updates, gradient_step, params) to (whether to leave this mini-step out, a pytree of numbers for the state)."""
@@ -117,7 +117,7 @@ def skip_not_finite(
 
 
 def skip_large_updates(
-    updates: Updates, gradient_step: jax.Array, params: Params | None = None, *, max_squared_norm: NonNegative
+    updates: Updates, gradient_step: jax.Array, params: Params | None = None, *, max_squared_norm: float | jax.Array
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Say whether to leave a mini-step out because its squared norm is no number or at least `max_squared_norm`.
 
@@ -131,5 +131,5 @@ def skip_large_updates(
 
 
 def has_updated(state: MultiStepsState) -> jax.Array:
-    """Return whether nothing is gathered since the last update: right after an update, and after skips that follow it."""
+    """Return whether nothing is gathered since the last update: right after it, and after skips that follow."""
     return (state.mini_step == 0) & (state.gradient_step > 0)

@@ -111,7 +111,7 @@ def _is_scheduled(tx: GradientTransformation, name: str) -> bool:
 
 
 def set_hyperparams(state: State, **values: Any) -> State:
-    """Return the state of `inject_hyperparams`, wherever it sits inside `state`, with other values of some hyperparameters.
+    """Return `state` with other values of some injected hyperparameters, wherever inside it they are kept.
 
     A scheduled one is computed anew at each update: replace the schedule instead (`gradx.replace`).
 
