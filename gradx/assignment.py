@@ -51,16 +51,16 @@ class _Search(NamedTuple):
 def hungarian_algorithm(cost_matrix: ArrayLike) -> tuple[jax.Array, jax.Array]:
     """Return the assignment (i, j) of least cost, from a greedy start.
 
-    Minimise Σ cost[i, j] over min(n, m) pairs, no row and no column twice. Each row first offers for its cheapest column,
-    the first row to offer gets it, and only the others go through shortest augmenting paths: fewer than in
-    `base_hungarian_algorithm`, with the same cost at the end. O(min(n, m)² max(n, m)) at worst. Runs under `jit` and
+    Minimise Σ cost[i, j] over min(n, m) pairs, no row and no column twice. Each row offers for its cheapest column, the
+    first to offer gets it, and only the others go through shortest augmenting paths: fewer than in
+    `base_hungarian_algorithm`, with the same cost at the end; O(min(n, m)² max(n, m)) at worst. Runs under `jit` and
     `vmap`; where several assignments cost the least, one of them is given.
 
     Args:
       cost_matrix: (n, m), any real dtype. +inf or NaN forbids a pair: as few forbidden pairs as possible are used, and
-        among those assignments the finite costs are least. So smaller problems in a batch are padded with inf: the pairs
-        within the true size are its optimum, and the pairs beyond are to be left out. −inf prescribes a pair in the same
-        sense. Costs are computed with in float32, float64 costs in float64: integers beyond 2²⁴ are rounded.
+        among those assignments the finite costs are least. So smaller problems in a batch are padded with inf: the
+        pairs within the true size are its optimum, and the pairs beyond are to be left out. −inf prescribes a pair in
+        the same sense. Costs are computed with in float32, float64 ones in float64: integers beyond 2²⁴ are rounded.
 
     Returns two int32 arrays of min(n, m) entries, rows in increasing order, and their columns. The cost is
     `cost_matrix[i, j].sum()`, whose gradient is the assignment.
@@ -75,7 +75,7 @@ def hungarian_algorithm(cost_matrix: ArrayLike) -> tuple[jax.Array, jax.Array]:
 def base_hungarian_algorithm(cost_matrix: ArrayLike) -> tuple[jax.Array, jax.Array]:
     """Return the assignment (i, j) of least cost, from an empty start: one shortest augmenting path for each row.
 
-    The textbook form, of the same arguments, results and errors as `hungarian_algorithm`; its loop always runs min(n, m)
+    The textbook form, of the same arguments, results and errors as `hungarian_algorithm`; its loop runs min(n, m)
     times, whatever the costs are.
     """
     return _solve("base_hungarian_algorithm", cost_matrix, _empty)

@@ -90,7 +90,7 @@ def make_perturbed_fun(
       ValueError: num_samples below 1, a concrete sigma that is not positive.
       TypeError: an input that is not real and floating.
 
-    References: Berthet et al. 2020 (arXiv 2002.08676); Foerster et al. 2018 (arXiv 1802.05098), the operator exp(τ − τ).
+    References: Berthet et al. 2020 (arXiv 2002.08676); Foerster et al. 2018 (arXiv 1802.05098), exp(τ − τ).
     """
     owner = "make_perturbed_fun"
     num_samples = checks.hyperparameter(owner, "num_samples", num_samples, Range(low=1, integer=True))
@@ -98,11 +98,10 @@ def make_perturbed_fun(
 
     def perturbed(key: jax.Array, x: PyTree) -> PyTree:
         points, weights = _draw(owner, key, x, num_samples, sigma, noise)
-        base = fun(jax.lax.stop_gradient(x)) if use_baseline else None
 
         def average(values: jax.Array, center: jax.Array | None) -> jax.Array:
             values = values.astype(numerics.at_least_float32(values.dtype))
-            boxes = jnp.expand_dims(weights.astype(values.dtype), range(1, values.ndim))
+            boxes = jnp.expand_dims(weights.astype(values.dtype), tuple(range(1, values.ndim)))
             if center is None:
                 return jnp.mean(values * boxes, axis=0)
             center = jnp.asarray(center).astype(values.dtype)
@@ -110,21 +109,22 @@ def make_perturbed_fun(
             return jnp.mean((values - center[None]) * boxes, axis=0) + center
 
         values = jax.lax.stop_gradient(jax.vmap(fun)(points))
-        if base is None:
+        if not use_baseline:
             return jax.tree.map(lambda v: average(v, None), values)
-        return jax.tree.map(lambda v, c: average(v, jax.lax.stop_gradient(c)), values, base)
+        return jax.tree.map(average, values, jax.lax.stop_gradient(fun(x)))
 
     return perturbed
 
 
 def _draw(owner: str, key: jax.Array, x: PyTree, num_samples: int, sigma: Any, noise: Noise) -> tuple:
-    """Return `num_samples` perturbed copies of x, and for each the number 1 whose derivatives are those of its density.
+    """Return `num_samples` perturbed copies of x, and for each a number 1 whose derivatives are those of its density.
 
-    A point x + σ z is held fixed while x and σ vary; then z = (point − x) / σ varies, and the log density of the point is
-    log μ(z) − log σ, summed over the entries.
+    A point x + σ z is held fixed while x and σ vary; then z = (point − x) / σ varies, and the log density of the point
+    is log μ(z) − log σ, summed over the entries.
     """
     paths, treedef = jax.tree_util.tree_flatten_with_path(x)
-    points, log_density = [], jnp.zeros(num_samples, jnp.float32)
+    points: list = []
+    log_density = jnp.zeros(num_samples, jnp.float32)
     # a key for each draw and then for each leaf, as Optax splits it: the same key gives the same draws there
     keys = jax.vmap(lambda draw: jax.random.split(draw, max(len(paths), 1)))(jax.random.split(key, num_samples))
     for i, (path, leaf) in enumerate(paths):

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradx import numerics, tree
 from gradx.core import transformation
@@ -19,9 +20,10 @@ class AddNoiseState(NamedTuple):
     """The data of the key from which the next update splits its own: plain integers, for checkpoints."""
 
 
-def noise_leaf(u, key, *, eta, gamma, t):
+def noise_leaf(u, index, *, key, eta, gamma, t):
     """Return u + sqrt(eta / t^gamma) · n, n standard normal; for a complex u of unit variance in all."""
-    return u + numerics.safe_sqrt(eta / t**gamma) * jax.random.normal(key, u.shape, u.dtype)
+    own = jax.random.fold_in(key, index.astype(jnp.uint32))
+    return u + numerics.safe_sqrt(eta / t**gamma) * jax.random.normal(own, u.shape, u.dtype)
 
 
 @transformation
@@ -47,10 +49,11 @@ def add_noise(eta: NonNegative, gamma: ScalarOrSchedule, key: Any = None, *, see
 
     def update(updates: Updates, state: AddNoiseState) -> tuple[Updates, AddNoiseState]:
         count = numerics.safe_increment(state.count)
-        next_key, own = jax.random.split(jax.random.wrap_key_data(state.rng_key, impl=implementation))
-        leaves, treedef = jax.tree.flatten(updates)
-        keys = treedef.unflatten(list(jax.random.split(own, len(leaves)))) if leaves else updates
-        updates = tree.map_leaves(noise_leaf, updates, keys, eta=eta, gamma=gamma, t=count.astype(jnp.float32))
+        next_key, key = jax.random.split(jax.random.wrap_key_data(state.rng_key, impl=implementation))
+        treedef = jax.tree.structure(updates)
+        index = treedef.unflatten(list(np.arange(treedef.num_leaves, dtype=np.uint32)))
+        t = count.astype(jnp.float32)
+        updates = tree.map_leaves(noise_leaf, updates, index, key=key, eta=eta, gamma=gamma, t=t)
         return updates, AddNoiseState(count, jax.random.key_data(next_key))
 
     return init, update

@@ -1,0 +1,382 @@
+"""The contract of a gradient transformation, to be run over anybody's.
+
+`check_transform(tx)` runs every clause of `CONTRACT` and raises AssertionError with all that fail. A clause is a
+function of a `Subject`; test suites that want one test a clause parametrize over `CONTRACT`.
+"""
+
+import copy
+import functools
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from gradx import checks, tree
+from gradx.core import GradientTransformation, apply_updates
+from gradx.typing import Params, PyTree, State, Updates
+
+SAME_MATHS = {"rtol": 1e-5, "atol": 1e-6}
+"""Two programs of the same formulas in float32 may fuse, and so round, differently."""
+
+
+def example_params() -> Params:
+    """Return a small tree with a matrix, a vector and a scalar."""
+    keys = iter(jax.random.split(jax.random.key(0), 3))
+    shapes = {"layer": {"kernel": (4, 3), "bias": (3,)}, "scale": ()}
+    return jax.tree.map(lambda s: jax.random.normal(next(keys), s), shapes, is_leaf=lambda x: isinstance(x, tuple))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a clause is tried on."""
+
+    tx: Any
+    params: Params = field(default_factory=example_params)
+    extras: dict[str, Any] = field(default_factory=dict)
+    """The keyword extras that its update needs."""
+
+    def grads(self, step: int = 0) -> Updates:
+        """Return gradients like the parameters, others for each step."""
+        leaves, treedef = jax.tree.flatten(self.params)
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(1), step), max(len(leaves), 1))
+        return treedef.unflatten([_normal(key, x) for key, x in zip(keys, leaves, strict=False)])
+
+    def with_params(self, params: Params) -> "Subject":
+        """Return the same transformation with other parameters."""
+        return Subject(self.tx, params, self.extras)
+
+    def cast(self, dtype: Any) -> "Subject":
+        """Return the same with parameters of another dtype."""
+        return self.with_params(tree.cast(self.params, dtype))
+
+    def update(self, updates: Updates, state: State, params: Params) -> tuple[Updates, State]:
+        """Update with the extras."""
+        return self.tx.update(updates, state, params, **self.extras)
+
+    def run(self, steps: int = 3) -> tuple[list[Updates], State]:
+        """Return the updates of some steps, and the last state; the parameters move."""
+        params, state, history = self.params, self.tx.init(self.params), []
+        for step in range(steps):
+            updates, state = self.update(self.grads(step), state, params)
+            params = apply_updates(params, updates)
+            history.append(updates)
+        return history, state
+
+
+def check_transform(
+    tx: Any, params: Params | None = None, *, extras: dict[str, Any] | None = None, skip: tuple = ()
+) -> None:
+    """Run the contract over a transformation: gradx's, Optax's, or any `(init, update)` pair with these two attributes.
+
+    Args:
+      tx: the transformation.
+      params: parameters that suit it; by default a matrix, a vector and a scalar in float32.
+      extras: the keyword arguments that its update needs.
+      skip: clauses that do not apply, by name; see `CONTRACT`.
+
+    Raises AssertionError that lists every broken clause and why.
+
+    >>> import gradx
+    >>> from gradx.testing import check_transform
+    >>> check_transform(gradx.sgd(0.1), skip=("sharding",))
+    """
+    if unknown := sorted(set(skip) - CONTRACT.keys()):
+        raise ValueError(f"check_transform: no clause {unknown[0]!r}; there are {', '.join(CONTRACT)}")
+    subject = Subject(tx, example_params() if params is None else params, extras or {})
+    broken = []
+    for name, clause in CONTRACT.items():
+        if name in skip:
+            continue
+        try:
+            clause(subject)
+        except Exception as error:  # all of them are reported together
+            broken.append(f"{name}: {type(error).__name__}: {error}")
+    if broken:
+        raise AssertionError(f"{tx!r} breaks {len(broken)} of {len(CONTRACT)} clauses:\n" + "\n".join(broken))
+
+
+def unpacks(subject: Subject) -> None:
+    """`init, update = tx` gives the same two functions."""
+    init, update = subject.tx
+    state = init(subject.params)
+    expected, _ = subject.update(subject.grads(), subject.tx.init(subject.params), subject.params)
+    updates, _ = update(subject.grads(), state, subject.params, **subject.extras)
+    assert_close(updates, expected)
+
+
+def is_a_value(subject: Subject) -> None:
+    """It prints, compares, hashes, pickles, copies, and survives flattening; a foreign pair need not."""
+    tx = subject.tx
+    if not isinstance(tx, GradientTransformation):
+        return
+    leaves, treedef = jax.tree.flatten(tx)
+    copies = [copy.copy(tx), copy.deepcopy(tx), treedef.unflatten(leaves), tx.replace()]
+    if tx.name != "GradientTransformation":  # two bare functions pickle only if they have names
+        copies.append(pickle.loads(pickle.dumps(tx)))
+    for other in copies:
+        assert other == tx, f"{other!r} != {tx!r}"
+        assert hash(other) == hash(tx)
+    assert repr(tx).startswith(f"{tx.name}(")
+    assert jax.tree.structure(jax.tree.map(lambda _: 0, tx)) == treedef, "another leaf changes the structure"
+
+
+def keeps_structure(subject: Subject) -> None:
+    """Updates are like the gradients, the state like after init: structure, shapes, dtypes, weak types."""
+    params, state = subject.params, subject.tx.init(subject.params)
+    before = _types(state)
+    for step in range(2):
+        grads = subject.grads(step)
+        updates, state = subject.update(grads, state, params)
+        assert _types(updates, weak=False) == _types(grads, weak=False), "updates differ from gradients"
+        assert _types(state) == before, f"the state changed: {_types(state)} after {before}"
+
+
+def jit_is_eager(subject: Subject) -> None:
+    """Compiled as one program, or operation by operation, the result is the same."""
+    expected, _ = subject.run()
+    with jax.disable_jit():
+        updates, _ = subject.run()
+    assert_close(updates, expected)
+    compiled = jax.jit(lambda: subject.run()[0])()
+    assert_close(compiled, expected)
+
+
+def traces_once(subject: Subject) -> None:
+    """A jitted step is traced once, the first step included."""
+    traces = 0
+
+    @jax.jit
+    def step(params: Params, state: State, grads: Updates) -> tuple[Params, State]:
+        nonlocal traces
+        traces += 1
+        updates, state = subject.update(grads, state, params)
+        return apply_updates(params, updates), state
+
+    params, state = subject.params, subject.tx.init(subject.params)
+    for i in range(3):
+        params, state = step(params, state, subject.grads(i))
+    assert traces == 1, f"{traces} traces in 3 steps"
+
+
+def scans(subject: Subject) -> None:
+    """`lax.scan` over the steps gives what a loop gives."""
+    expected, _ = subject.run()
+    grads = jax.tree.map(lambda *x: jnp.stack(x), *(subject.grads(i) for i in range(3)))
+
+    def step(carry: tuple, grads: Updates) -> tuple[tuple, Updates]:
+        params, state = carry
+        updates, state = subject.update(grads, state, params)
+        return (apply_updates(params, updates), state), updates
+
+    _, history = jax.lax.scan(step, (subject.params, subject.tx.init(subject.params)), grads)
+    assert_close([jax.tree.map(lambda x, i=i: x[i], history) for i in range(3)], expected)
+
+
+def vmaps(subject: Subject) -> None:
+    """`vmap` over a batch of parameters and gradients gives what each alone gives."""
+    others = jax.tree.map(lambda x: -x, subject.params)
+    batch = jax.tree.map(lambda a, b: jnp.stack([a, b]), subject.params, others)
+    grads = jax.tree.map(lambda a, b: jnp.stack([a, b]), subject.grads(0), subject.grads(1))
+    states = jax.vmap(subject.tx.init)(batch)
+    updates, _ = jax.vmap(subject.update)(grads, states, batch)
+    for i, params in enumerate([subject.params, others]):
+        alone, _ = subject.update(subject.grads(i), subject.tx.init(params), params)
+        assert_close(jax.tree.map(lambda x, i=i: x[i], updates), alone)
+
+
+def differentiates(subject: Subject) -> None:
+    """Derivatives through two steps are finite: by gradients, parameters and hyperparameters, also at 0."""
+
+    def loss(tx: Any, grads: Updates, params: Params) -> jax.Array:
+        state, total = tx.init(params), jnp.float32(0)
+        for _ in range(2):
+            updates, state = tx.update(grads, state, params, **subject.extras)
+            params = apply_updates(params, updates)
+            total += tree.norm(updates, squared=True) + tree.norm(params, squared=True)
+        return total
+
+    zeros = jax.tree.map(jnp.zeros_like, subject.params)
+    for grads in (subject.grads(), zeros):
+        if isinstance(subject.tx, GradientTransformation) and jax.tree.leaves(subject.tx):
+            hypergradient = jax.grad(loss)(subject.tx, grads, subject.params)
+            assert jax.tree.structure(hypergradient) == jax.tree.structure(subject.tx)
+            assert_finite(hypergradient, "the derivative with respect to the transformation")
+        derivatives = jax.grad(functools.partial(loss, subject.tx), argnums=(0, 1))(grads, subject.params)
+        assert_finite(derivatives, "the derivative with respect to gradients and parameters")
+
+
+def has_shapes(subject: Subject) -> None:
+    """`eval_shape` of init and update tells what they return."""
+    state = jax.eval_shape(subject.tx.init, subject.params)
+    assert _types(state) == _types(subject.tx.init(subject.params))
+    updates, after = jax.eval_shape(subject.update, subject.grads(), state, subject.params)
+    assert _types(updates, weak=False) == _types(subject.grads(), weak=False)
+    assert _types(after) == _types(state)
+
+
+def donates(subject: Subject) -> None:
+    """Parameters and state can be donated on the first step: no buffer serves twice."""
+
+    @functools.partial(jax.jit, donate_argnums=(0, 1))
+    def step(params: Params, state: State, grads: Updates) -> tuple[Params, State]:
+        updates, state = subject.update(grads, state, params)
+        return apply_updates(params, updates), state
+
+    params = tree.copy(subject.params)
+    state = subject.tx.init(params)
+    buffers = [x.unsafe_buffer_pointer() for x in jax.tree.leaves((params, state)) if x.size and _is_plain(x)]
+    assert len(buffers) == len(set(buffers)), "state and parameters share a buffer"
+    for i in range(2):
+        params, state = step(params, state, subject.grads(i))
+    assert_finite(params, "the parameters")
+
+
+def ignores_extras(subject: Subject) -> None:
+    """Extras that it does not name change nothing."""
+    state = subject.tx.init(subject.params)
+    expected, _ = subject.update(subject.grads(), state, subject.params)
+    updates, _ = subject.tx.update(subject.grads(), state, subject.params, **subject.extras, unheard_of=1.0)
+    assert_close(updates, expected)
+
+
+def computes_in_float32(subject: Subject) -> None:
+    """bfloat16 and float16 gradients give updates of their dtype, rounded once; no state is narrower for them."""
+    _, state32 = subject.run(2)
+    for dtype in (jnp.bfloat16, jnp.float16):
+        low = subject.cast(dtype)
+        keeps_structure(low)
+        _, state = low.run(2)
+        assert _types(state) == _types(state32), f"{np.dtype(dtype)} parameters change the state: {_types(state)}"
+        exact = low.with_params(tree.cast(low.params, jnp.float32))
+        grads = low.grads()
+        wide = tree.cast(grads, jnp.float32)
+        updates, _ = low.update(grads, low.tx.init(low.params), low.params)
+        reference, _ = exact.update(wide, exact.tx.init(exact.params), exact.params)
+        resolution = float(jnp.finfo(dtype).eps)
+        assert_close(tree.cast(updates, jnp.float32), reference, rtol=resolution, atol=1e-6)
+        mixed, after = low.update(wide, low.tx.init(low.params), low.params)
+        assert _types(after) == _types(low.tx.init(low.params)), "float32 gradients change the state's dtype"
+        assert _types(mixed, weak=False) == _types(wide, weak=False)
+
+
+def keeps_float64(subject: Subject) -> None:
+    """float64 parameters have a float64 state and updates."""
+    with jax.enable_x64(True):
+        double = subject.cast(jnp.float64)
+        keeps_structure(double)
+        narrow = {x.dtype for x in jax.tree.leaves(double.run(2)[0])} - {np.dtype(np.float64)}
+        assert not narrow, f"updates in {narrow}"
+
+
+def takes_complex(subject: Subject) -> None:
+    """Complex parameters give complex updates, and a real gradient that is made complex the same update as before."""
+    expected, _ = subject.run(2)
+    rotated = subject.with_params(jax.tree.map(lambda x: x.astype(jnp.complex64), subject.params))
+    params, state = rotated.params, subject.tx.init(rotated.params)
+    for i in range(2):
+        grads = jax.tree.map(lambda x: x.astype(jnp.complex64), subject.grads(i))
+        updates, state = rotated.update(grads, state, params)
+        params = apply_updates(params, updates)
+        assert_close(jax.tree.map(jnp.real, updates), expected[i], rtol=1e-4, atol=1e-5)
+    assert all(jnp.iscomplexobj(x) for x in jax.tree.leaves(updates))
+
+
+def stays_finite(subject: Subject) -> None:
+    """Gradients of 0, 1e18 and 1e-30 give finite updates (beyond 1e19 the square of a float32 overflows)."""
+    for size in (0.0, 1e18, 1e-30):
+        state = subject.tx.init(subject.params)
+        for step in range(2):
+            grads = jax.tree.map(lambda g, size=size: size * g, subject.grads(step))
+            updates, state = subject.update(grads, state, subject.params)
+            assert_finite(updates, f"the update for gradients of size {size}")
+    low = subject.cast(jnp.float16)
+    updates, _ = low.update(jax.tree.map(jnp.zeros_like, low.params), low.tx.init(low.params), low.params)
+    assert_finite(updates, "the update for float16 gradients of 0")
+
+
+def takes_odd_leaves(subject: Subject) -> None:
+    """`None`, scalars, arrays of size 0 and trees without leaves pass."""
+    odd = {"none": None, "empty": jnp.zeros((0, 3)), "scalar": jnp.float32(2.0), "array": jnp.ones((2, 3))}
+    for params in (odd, {}, {"none": None}):
+        keeps_structure(subject.with_params(params))
+
+
+def holds_in_strict_mode(subject: Subject) -> None:
+    """Nothing leans on implicit promotion of dtypes or ranks."""
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        subject.run(2)
+        subject.cast(jnp.bfloat16).run(2)
+
+
+def keeps_sharding(subject: Subject) -> None:
+    """State and updates lie where parameters and gradients lie, on automatic and explicit meshes; needs two devices."""
+    if jax.device_count() < 2:
+        return
+    for kind in (jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit):
+        mesh = jax.make_mesh((2,), ("x",), axis_types=(kind,))
+        spread = NamedSharding(mesh, PartitionSpec("x"))
+        with jax.set_mesh(mesh):
+            params = {"kernel": jax.device_put(jnp.ones((4, 6)), spread), "bias": jax.device_put(jnp.ones(4), spread)}
+            state = subject.tx.init(params)
+            for _ in range(2):
+                updates, state = subject.update(params, state, params)
+            for x in jax.tree.leaves((updates, state)):
+                if x.shape in ((4, 6), (4,)):
+                    assert x.sharding.is_equivalent_to(spread, x.ndim), f"{checks.describe(x)} lies on {x.sharding}"
+
+
+CONTRACT: dict[str, Callable[[Subject], None]] = {
+    "unpack": unpacks,
+    "value": is_a_value,
+    "structure": keeps_structure,
+    "jit": jit_is_eager,
+    "one_trace": traces_once,
+    "scan": scans,
+    "vmap": vmaps,
+    "grad": differentiates,
+    "eval_shape": has_shapes,
+    "donation": donates,
+    "extras": ignores_extras,
+    "low_precision": computes_in_float32,
+    "float64": keeps_float64,
+    "complex": takes_complex,
+    "extremes": stays_finite,
+    "odd_leaves": takes_odd_leaves,
+    "strict": holds_in_strict_mode,
+    "sharding": keeps_sharding,
+}
+"""The clauses by name."""
+
+
+def assert_close(got: PyTree, expected: PyTree, **tolerance: float) -> None:
+    """Raise AssertionError unless two trees hold the same numbers, within `SAME_MATHS` or the tolerance given."""
+    assert jax.tree.structure(got) == jax.tree.structure(expected), "the trees differ in structure"
+    for name, x, y in zip(tree.paths(expected), jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(np.asarray(x), np.asarray(y), **(SAME_MATHS | tolerance), err_msg=name)
+
+
+def assert_finite(got: PyTree, what: str) -> None:
+    """Raise AssertionError if an entry of the tree is NaN or infinite."""
+    for name, x in zip(tree.paths(got), jax.tree.leaves(got), strict=True):
+        assert bool(jnp.all(jnp.isfinite(x))), f"{what} is not finite at '{name}': {x}"
+
+
+def _normal(key: jax.Array, like: jax.Array) -> jax.Array:
+    return jax.random.normal(key, jnp.shape(like), jnp.float32).astype(jnp.result_type(like))
+
+
+def _types(x: PyTree, *, weak: bool = True) -> PyTree:
+    def type_of(leaf: Any) -> str:
+        mark = "~" if weak and getattr(leaf, "weak_type", False) else ""
+        return f"{mark}{checks.describe(leaf)}"
+
+    return jax.tree.map(type_of, x)
+
+
+def _is_plain(x: jax.Array) -> bool:
+    return not jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
