@@ -138,11 +138,11 @@ def keeps_structure(subject: Subject) -> None:
 
 def jit_is_eager(subject: Subject) -> None:
     """Compiled as one program, or operation by operation, the result is the same."""
-    expected, _ = subject.run()
+    expected, _ = subject.run(2)
     with jax.disable_jit():
-        updates, _ = subject.run()
+        updates, _ = subject.run(2)
     assert_close(updates, expected)
-    compiled = jax.jit(lambda: subject.run()[0])()
+    compiled = jax.jit(lambda: subject.run(2)[0])()
     assert_close(compiled, expected)
 
 
@@ -200,14 +200,19 @@ def differentiates(subject: Subject) -> None:
             total += tree.norm(updates, squared=True) + tree.norm(params, squared=True)
         return total
 
-    zeros = jax.tree.map(jnp.zeros_like, subject.params)
-    for grads in (subject.grads(), zeros):
-        if isinstance(subject.tx, GradientTransformation) and jax.tree.leaves(subject.tx):
-            hypergradient = jax.grad(loss)(subject.tx, grads, subject.params)
-            assert jax.tree.structure(hypergradient) == jax.tree.structure(subject.tx)
-            assert_finite(hypergradient, "the derivative with respect to the transformation")
-        derivatives = jax.grad(functools.partial(loss, subject.tx), argnums=(0, 1))(grads, subject.params)
-        assert_finite(derivatives, "the derivative with respect to gradients and parameters")
+    tx_leaves, treedef = jax.tree.flatten(subject.tx if isinstance(subject.tx, GradientTransformation) else ())
+
+    def of_leaves(leaves: list, grads: Updates, params: Params) -> jax.Array:
+        return loss(treedef.unflatten(leaves) if leaves else subject.tx, grads, params)
+
+    derive = jax.jit(jax.grad(of_leaves, argnums=(0, 1, 2)))
+    for grads in (subject.grads(), jax.tree.map(jnp.zeros_like, subject.params)):
+        by_leaves, *by_trees = derive(tx_leaves, grads, subject.params)
+        assert_finite(by_leaves, f"the derivative by the leaves {tx_leaves} of the transformation")
+        assert_finite(by_trees, "the derivative by gradients and parameters")
+    if tx_leaves:
+        hypergradient = jax.eval_shape(jax.grad(loss), subject.tx, subject.grads(), subject.params)
+        assert jax.tree.structure(hypergradient) == treedef, "hypergradients are not shaped like the transformation"
 
 
 def has_shapes(subject: Subject) -> None:

@@ -1,0 +1,44 @@
+# Two commands on a fresh machine with Python 3.11 or newer: `make demo` and `make test`.
+# Another interpreter gets an environment of its own: `make test PYTHON=python3.13`.
+PYTHON ?= python3
+VENV := $(if $(filter-out python3,$(PYTHON)),.venv-$(notdir $(PYTHON))-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'),.venv)
+BIN := $(VENV)/bin
+RACE ?= images
+WORKERS ?= auto
+export JAX_PLATFORMS ?= cpu
+
+.PHONY: demo test lint types suite notebooks results clean
+
+demo: $(VENV)/.demo  ## train a small network on real digits with five optimizers and show who wins
+	$(BIN)/python -m benchmarks.race $(RACE)
+
+test: lint types suite  ## everything that must hold before a change lands
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.test
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+suite: $(VENV)/.test
+	$(BIN)/python -m pytest -n $(WORKERS) -q
+
+notebooks: $(VENV)/.test  ## run the notebooks anew and keep their pictures
+	$(BIN)/python -m notebooks.execute
+
+results: $(VENV)/.test  ## regenerate every number that the README quotes
+	$(BIN)/python -m benchmarks.cost
+	$(BIN)/python -m benchmarks.deviations all
+	$(BIN)/python -m benchmarks.race images --out benchmarks/results/images
+
+# A stamp file says that the environment holds what pyproject.toml and the tested versions ask for.
+$(VENV)/.%: pyproject.toml requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.txt --editable '.[$*]'
+	touch $@
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf .venv .venv-* out .pytest_cache .ruff_cache .hypothesis
