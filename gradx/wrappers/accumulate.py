@@ -107,7 +107,7 @@ def sum_leaf(g, acc, *, share, skipped):
 
 
 def skip_not_finite(
-    updates: Updates, gradient_step: jax.Array, params: Params | None = None
+    updates: Updates, gradient_step: jax.Array, params: Params | None
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Say whether to leave a mini-step out because its gradient holds NaN or infinity; keeps their number."""
     del gradient_step, params
@@ -117,7 +117,7 @@ def skip_not_finite(
 
 
 def skip_large_updates(
-    updates: Updates, gradient_step: jax.Array, params: Params | None = None, *, max_squared_norm: float | jax.Array
+    updates: Updates, gradient_step: jax.Array, params: Params | None, max_squared_norm: float | jax.Array
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Say whether to leave a mini-step out because its squared norm is no number or at least `max_squared_norm`.
 
