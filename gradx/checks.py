@@ -67,10 +67,14 @@ def describe(x: Any) -> str:
 
 
 def same_leaves(owner: str, what: str, tree: PyTree, expected: PyTree, source: str, *, dtypes: bool) -> None:
-    """Raise ValueError unless both trees have the same leaves: paths, shapes and, where asked, dtypes."""
+    """Raise ValueError unless both trees have the same leaves: paths, shapes and, where asked, dtypes.
+
+    `None` in `tree` stands for a leaf that is left out.
+    """
     if _signature(tree, dtypes) == _signature(expected, dtypes):  # names are slow to spell, and wanted only in messages
         return
-    got, want = _named_leaves(tree), _named_leaves(expected)
+    got, left_out = _named_leaves(tree), _names_of_none(tree)
+    want = [(name, leaf) for name, leaf in _named_leaves(expected) if name not in left_out]
     if (names := [name for name, _ in got]) != (wanted := [name for name, _ in want]):
         extra = next((name for name in names if name not in set(wanted)), None)
         missing = next((name for name in wanted if name not in set(names)), None)
@@ -92,6 +96,11 @@ def differentiable(owner: str, updates: PyTree) -> None:
         if dtype_of(leaf) in wrong:
             cure = "differentiate with allow_int=True, or leave it out with gradx.partition or None"
             raise TypeError(f"{owner}: the gradient at '{name}' is {describe(leaf)}, no float; {cure}")
+
+
+def _names_of_none(tree: PyTree) -> set[str]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda x: x is None)
+    return {path_name(path) for path, leaf in leaves if leaf is None}
 
 
 def _signature(tree: PyTree, dtypes: bool) -> tuple:

@@ -289,12 +289,19 @@ def _checked_update(
     checks.differentiable(tx.name, updates)
     if params is not None:
         checks.same_leaves(tx.name, "updates", updates, params, "params", dtypes=False)
-    like = updates if params is None else params
-    expected = jax.eval_shape(_compiled_init, tx, jax.tree.map(_without_value, like))  # traced once for init and update
-    checks.same_leaves(tx.name, "the state", state, expected, "init", dtypes=params is not None)
+    _check_state(tx, updates, state, params)
     lifted = jax.tree.map(_lift_gradient, updates)
     new_updates, new_state = run_update(tx, lifted, state, tree.lift(params), extras)
     return jax.tree.map(_lower, updates, new_updates), new_state
+
+
+def _check_state(tx: Any, updates: Updates, state: State, params: Params | None) -> None:
+    """Compare the state with what init gives for these parameters, or for the gradients if they stand for all of them."""
+    if params is None and None in jax.tree.leaves(updates, is_leaf=lambda x: x is None):
+        return
+    like = jax.tree.map(_without_value, updates if params is None else params)
+    expected = jax.eval_shape(_compiled_init, tx, like)  # one trace serves init and update
+    checks.same_leaves(tx.name, "the state", state, expected, "init", dtypes=params is not None)
 
 
 _compiled_init = jax.jit(run_init)

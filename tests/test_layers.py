@@ -34,7 +34,7 @@ def module_of(path):
 
 
 def imported(source):
-    """Return the modules that a file imports: `gradx.core` as `gradx.core`, `from gradx import tree` as `gradx.tree`."""
+    """Return the modules that a file imports: `from gradx import tree` is `gradx.tree`."""
     names = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

@@ -34,7 +34,7 @@ from tests.oracles.optimizers_trajectory import (
 FLOAT64 = 1e-12
 """Against the reference. Rounding makes 1e-14 in 50 steps; one number rounded to float32 on the way makes 1e-8."""
 FLOAT32 = 1e-5
-"""Against the reference and the peers. Rounding makes 1e-6 in 50 steps, and up to 5e-6 where a peer's formula cancels."""
+"""Against the reference and the peers. Rounding makes 1e-6 in 50 steps, and 5e-6 where a peer's formula cancels."""
 FELT = 1e-3
 """What a change of 5 % in a hyperparameter must move the reference by at least: a hundred times FLOAT32."""
 

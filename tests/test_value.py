@@ -292,8 +292,8 @@ def test_mistakes_are_caught_with_the_path_of_the_leaf():
         tx.update({"w": GRADS["w"]}, state, PARAMS)
     with pytest.raises(ValueError, match=r"updates at 'w' is float32\[2\], but params says float32\[3\]"):
         tx.update({"w": jnp.ones(2), "b": GRADS["b"]}, state, PARAMS)
+    other = {"w": jnp.ones(5), "b": jnp.ones(())}
     with pytest.raises(ValueError, match=r"the state at '0/mu/w' is float32\[3\], but init says float32\[5\]"):
-        other = {"w": jnp.ones(5), "b": jnp.ones(())}
         tx.update(other, state, other)
     with pytest.raises(ValueError, match=r"adam: .*the state"):
         tx.update(GRADS, gradx.sgd(0.1, momentum=0.9).init(PARAMS), PARAMS)
