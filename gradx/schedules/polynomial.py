@@ -10,6 +10,11 @@ from gradx.typing import NonNegativeInt, PositiveInt, Real
 from gradx.value import schedule
 
 
+def elapsed(step: ArrayLike, begin: int) -> jax.Array:
+    """Return the steps since `begin` as default floats: int32 divided by an int would be float32 also in x64 mode."""
+    return (jnp.asarray(step) - begin).astype(jnp.result_type(float))
+
+
 def progress(step: ArrayLike, begin: int, length: int) -> jax.Array:
     """Return how much of the span has passed, in [0, 1]: 0 up to `begin`, 1 from `begin + length` on.
 
@@ -17,7 +22,7 @@ def progress(step: ArrayLike, begin: int, length: int) -> jax.Array:
     """
     if length == 0:
         return jnp.ones(jnp.shape(step), jnp.result_type(float))
-    return jnp.clip((jnp.asarray(step) - begin) / length, 0, 1)
+    return jnp.clip(elapsed(step, begin) / length, 0, 1)
 
 
 def interpolate(start: ArrayLike, end: ArrayLike, weight: jax.Array) -> jax.Array:

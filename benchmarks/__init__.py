@@ -1,0 +1,1 @@
+"""Runnable measurements; `results/` keeps what they wrote."""

@@ -1,0 +1,91 @@
+"""The picture of a race: metric, loss and learning rate against the steps.
+
+The colours are Okabe and Ito's, which the colour-blind tell apart; each optimizer also has a dash and a marker of its
+own, so that the lines stay apart in a black and white print.
+"""
+
+import statistics
+from collections.abc import Sequence
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from benchmarks.report import Race, Run
+
+COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+DASHES = ((), (5, 1.5), (1.2, 1.2), (5, 1.5, 1.2, 1.5), (9, 2))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+MARKS_PER_LINE = 8
+HIDDEN = 0.1
+"""The share of the points, those of the steep beginning, for which the scale of the metric need not leave room."""
+RATE_DECADES = 1e4
+"""From the highest learning rate shown to the lowest: one that falls to zero has no end on a logarithmic scale."""
+
+
+def draw(race: Race, path: Path) -> None:
+    """Draw the curves into a PNG file; with several seeds the line is their mean, and a band goes from end to end."""
+    figure = Figure(figsize=(11, 4), dpi=130, layout="constrained")
+    metric_axes, loss_axes, rate_axes = figure.subplots(1, 3, width_ratios=(1.5, 1.2, 0.9))
+    for optimizer, style in zip(race.optimizers, _styles(), strict=False):
+        runs = race.of(optimizer)
+        label = f"{optimizer}  {race.metric.show(statistics.mean(run.points[-1].metric for run in runs))}"
+        _line(metric_axes, runs, "metric", style, label)
+        _line(loss_axes, runs, "test_loss", style)
+        _line(rate_axes, runs[:1], "learning_rate", style)
+    _finish_metric(metric_axes, race)
+    _finish(loss_axes, "test loss", log=True)
+    _finish(rate_axes, "learning rate", log=True)
+    rates = [p.learning_rate for run in race.runs for p in run.points if p.learning_rate > 0]
+    if rates:
+        highest = max(rates)
+        rate_axes.set_ylim(max(min(rates) / 2, highest / RATE_DECADES), 2 * highest)
+    figure.suptitle(f"{race.title}: {race.steps} steps of {race.batch_size}", x=0.01, ha="left", fontsize=12)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Software": None})
+
+
+def _styles() -> list[dict]:
+    rows = zip(COLOURS * len(DASHES), cycle(DASHES), cycle(MARKERS), strict=False)
+    return [{"color": color, "dashes": dashes, "marker": marker} for color, dashes, marker in rows]
+
+
+def _line(axes: Axes, runs: Sequence[Run], name: str, style: dict, label: str = "") -> None:
+    length = min(len(run.points) for run in runs)
+    steps = [p.step for p in runs[0].points[:length]]
+    curves = np.array([[getattr(p, name) for p in run.points[:length]] for run in runs])
+    every = max(1, length // MARKS_PER_LINE)
+    axes.plot(steps, curves.mean(0), label=label, linewidth=1.6, markersize=5, markevery=every, **style)
+    if len(runs) > 1:
+        axes.fill_between(steps, curves.min(0), curves.max(0), color=style["color"], alpha=0.15, linewidth=0)
+
+
+def _finish_metric(axes: Axes, race: Race) -> None:
+    metric = race.metric
+    _finish(axes, metric.name)
+    axes.axhline(metric.target, color="0.5", linewidth=0.8, zorder=0)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: metric.show(value)))
+    values = [p.metric for run in race.runs for p in run.points[int(HIDDEN * len(run.points)) :]]
+    values = [x for x in [*values, metric.target] if np.isfinite(x)]
+    margin = 0.04 * (max(values) - min(values)) or 0.01
+    axes.set_ylim(min(values) - margin, max(values) + margin)
+    handles, labels = axes.get_legend_handles_labels()
+    finals = [statistics.mean(run.points[-1].metric for run in race.of(name)) for name in race.optimizers]
+    order = np.argsort(finals)[:: -1 if metric.higher_is_better else 1]
+    corner = "lower right" if metric.higher_is_better else "upper right"
+    axes.legend([handles[i] for i in order], [labels[i] for i in order], loc=corner, frameon=False, handlelength=3.5)
+
+
+def _finish(axes: Axes, title: str, *, log: bool = False) -> None:
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.set_xlabel("step")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="0.9", linewidth=0.6)
+    axes.set_xlim(left=0)
+    if log:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())

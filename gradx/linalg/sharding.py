@@ -1,0 +1,26 @@
+"""Matrices that are whole on every device, for algorithms that contract both of their axes many times.
+
+Under a mesh with explicit axes JAX refuses a product over a sharded dimension, and moving data once beats
+moving it in every product anyway. Under automatic axes the sharding is not known while tracing: nothing
+happens here then, and the compiler places the collectives.
+"""
+
+import jax
+from jax.sharding import NamedSharding, PartitionSpec
+
+
+def gather(x: jax.Array, axes: int = 2) -> jax.Array:
+    """Return `x` with its last `axes` axes unsharded; leading (batch) axes keep their sharding."""
+    sharding = jax.typeof(x).sharding
+    kept = sharding.spec[: x.ndim - axes]
+    if all(name is None for name in sharding.spec[x.ndim - axes :]):
+        return x
+    return jax.sharding.reshard(x, NamedSharding(sharding.mesh, PartitionSpec(*kept, *(None,) * axes)))
+
+
+def shard_like(y: jax.Array, x: jax.Array) -> jax.Array:
+    """Return `y`, shaped like `x`, in the sharding of `x`: a slice on each device, no communication."""
+    wanted = jax.typeof(x).sharding
+    if jax.typeof(y).sharding.spec == wanted.spec:
+        return y
+    return jax.sharding.reshard(y, NamedSharding(wanted.mesh, wanted.spec))
