@@ -110,7 +110,7 @@ def _sums(
         total += jnp.sum(jnp.where(fresh, x, 0), axis=-1)
         return new, scaled, own, total
 
-    zeros = layout.zeros((*layout.rows, layout.shards), (*layout.row_axes, layout.vocabulary_axis))
+    zeros = jnp.zeros_like(layout.logits(hidden, layout.blocks(matrix)[:, :1])[..., 0])
     lowest = zeros + jnp.finfo(zeros.dtype).min
     largest, scaled, own, total = layout.scan(step, (lowest, zeros, zeros, zeros), matrix, chunk_size)
     # Until here every shard of the vocabulary kept to itself; now the few numbers of each row meet.
@@ -140,11 +140,11 @@ def _sums_backward(chunk_size: int, residuals: tuple, cotangents: tuple) -> tupl
         fresh = layout.across_rows(block.fresh[None, :])
         return d_hidden + layout.hidden_gradient(jnp.where(fresh, dx, 0), block.matrix), d_matrix
 
-    row_axes, vocabulary_axis, width_axis = layout.row_axes, layout.vocabulary_axis, layout.width_axis
-    width = matrix.shape[1]
-    d_hidden = layout.zeros((*layout.rows, layout.shards, width), (*row_axes, vocabulary_axis, width_axis))
-    blocks = (layout.shards, matrix.shape[0] // layout.shards, width)
-    d_matrix = layout.zeros(blocks, (vocabulary_axis, None, width_axis)).astype(matrix.dtype)
+    # Zeros like results of the step: they are sharded, and vary over a shard_map's axes, as its results will be.
+    blocks = layout.blocks(matrix)
+    few = layout.logits(hidden, blocks[:, :1])
+    d_hidden = jnp.zeros_like(layout.hidden_gradient(few, blocks[:, :1]))
+    d_matrix = jnp.zeros_like(blocks)
     d_hidden, d_matrix = layout.scan(step, (d_hidden, d_matrix), matrix, chunk_size)
     return jnp.sum(d_hidden, axis=-2).astype(hidden.dtype), d_matrix.reshape(matrix.shape), None
 
@@ -200,17 +200,18 @@ class _Layout(NamedTuple):
     def sharding(self, axes: tuple) -> NamedSharding | None:
         return None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec(*axes))
 
-    def zeros(self, shape: tuple[int, ...], axes: tuple) -> jax.Array:
-        return jnp.zeros(shape, self.dtype, out_sharding=self.sharding(axes))
-
     def across_rows(self, x: jax.Array) -> jax.Array:
         return jnp.expand_dims(x, tuple(range(len(self.rows))))
 
+    def blocks(self, matrix: jax.Array) -> jax.Array:
+        """Return the matrix as (shards, classes of a shard, d)."""
+        return matrix.reshape(self.shards, matrix.shape[0] // self.shards, matrix.shape[1])
+
     def scan(self, step: Callable, carry: tuple, matrix: jax.Array, chunk_size: int) -> tuple:
         """Carry `step(carry, block)` over the vocabulary, a chunk of every shard at a time."""
-        local = matrix.shape[0] // self.shards
+        blocks = self.blocks(matrix)
+        local = blocks.shape[1]
         chunk = min(chunk_size, local)
-        blocks = matrix.reshape(self.shards, local, matrix.shape[1])
         offset = jnp.arange(chunk, dtype=jnp.int32)
 
         def body(carry: tuple, i: jax.Array) -> tuple:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gradx.schedules.polynomial import elapsed, interpolate, progress
+from gradx.schedules.polynomial import as_float, elapsed, interpolate, progress
 from gradx.typing import NonNegativeInt, PositiveInt, PositiveReal, Real
 from gradx.value import schedule
 
@@ -32,8 +32,10 @@ def exponential_decay(
     """
 
     def at(step: ArrayLike) -> jax.Array:
-        times = jnp.maximum(elapsed(step, transition_begin), 0) / transition_steps
-        value = init_value * decay_rate ** (jnp.floor(times) if staircase else times)
+        since = elapsed(step, transition_begin)
+        # Whole times are counted in integers: as floats, steps beyond 2^24 are rounded.
+        times = as_float(since // transition_steps) if staircase else as_float(since) / transition_steps
+        value = init_value * decay_rate**times
         if end_value is None:
             return value
         # Written with where, not Python's if: the rate may be traced.
@@ -61,7 +63,7 @@ def inverse_sqrt_schedule(peak_value: Real, warmup_steps: PositiveInt, init_valu
 
     def at(step: ArrayLike) -> jax.Array:
         rise = interpolate(init_value, peak_value, progress(step, 0, warmup_steps))
-        fall = peak_value * jnp.sqrt(warmup_steps / jnp.maximum(elapsed(step, 0), warmup_steps))
+        fall = peak_value * jnp.sqrt(warmup_steps / jnp.maximum(as_float(jnp.asarray(step)), warmup_steps))
         return jnp.where(jnp.asarray(step) < warmup_steps, rise, fall)
 
     return at

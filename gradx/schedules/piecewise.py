@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gradx.schedules.polynomial import half_cosine, interpolate, progress
+from gradx.schedules.polynomial import elapsed, half_cosine, interpolate, progress
 from gradx.typing import PositiveReal, Real, Schedule
 from gradx.value import schedule
 
@@ -35,7 +35,7 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> 
     def at(step: ArrayLike) -> jax.Array:
         value = jnp.asarray(schedules[0](step))
         for boundary, following in zip(boundaries, schedules[1:], strict=True):
-            later = following(jnp.maximum(jnp.asarray(step) - boundary, 0))
+            later = following(elapsed(step, boundary))
             value = jnp.where(jnp.asarray(step) < boundary, value, later)
         return value
 

@@ -11,8 +11,13 @@ from gradx.value import schedule
 
 
 def elapsed(step: ArrayLike, begin: int) -> jax.Array:
-    """Return the steps since `begin` as default floats: int32 divided by an int would be float32 also in x64 mode."""
-    return (jnp.asarray(step) - begin).astype(jnp.result_type(float))
+    """Return the steps since `begin`, 0 before it, in the step's own dtype: no wrap below 0 where that is unsigned."""
+    return jnp.maximum(jnp.asarray(step), begin) - begin
+
+
+def as_float(steps: jax.Array) -> jax.Array:
+    """Return a number of steps as default floats: int32 divided by an int would be float32 in x64 mode too."""
+    return steps.astype(jnp.result_type(float))
 
 
 def progress(step: ArrayLike, begin: int, length: int) -> jax.Array:
@@ -22,7 +27,7 @@ def progress(step: ArrayLike, begin: int, length: int) -> jax.Array:
     """
     if length == 0:
         return jnp.ones(jnp.shape(step), jnp.result_type(float))
-    return jnp.clip(elapsed(step, begin) / length, 0, 1)
+    return jnp.clip(as_float(elapsed(step, begin)) / length, 0, 1)
 
 
 def interpolate(start: ArrayLike, end: ArrayLike, weight: jax.Array) -> jax.Array:
