@@ -82,14 +82,12 @@ def masked(inner: GradientTransformation, mask: Mask) -> Any:
     """Apply `inner` where the mask is True. Elsewhere the update passes through UNCHANGED: a raw gradient stays one.
 
     `chain(masked(sgd(0.1), mask))` therefore climbs where the mask is False. To train only a part, use `partition` or
-    put
-    `freeze` behind it; `masked` is for steps such as weight decay, whose absence means "leave the update alone".
+    put `freeze` behind it; `masked` is for steps such as weight decay, whose absence means "leave the update alone".
 
     Args:
       inner: the transformation; it sees `None` where the mask is False.
       mask: a pytree of bools, a prefix of the parameters, or a function from the parameters to one (flax's boxes
-        removed, so
-        that paths read the same at init and at update). A callable pytree is a mask, not a function.
+        removed, so that paths read the same at init and at update). A callable pytree is a mask, not a function.
 
     State: the inner state on the chosen leaves.
     """
@@ -118,8 +116,7 @@ def partition(
     Args:
       transforms: from label to transformation; `set_to_zero()` freezes.
       param_labels: a pytree of labels, a prefix of the parameters, or a function from the parameters to one. The
-        function
-        sees the parameters without flax's boxes: with `gradx.tree.map_with_path` it labels by names like
+        function sees the parameters without flax's boxes: with `gradx.tree.map_with_path` it labels by names like
         `layer/kernel`.
 
     State: a dict from label to state. Errors: a label without a transformation is named with its leaf.

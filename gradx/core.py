@@ -55,8 +55,7 @@ class GradientTransformation(Value):
         """Return the state before the first update.
 
         Concrete arrays on one device run as one compiled program. Arrays sharded over several are initialised one by
-        one,
-        for inside a compiled program zeros know nothing of the sharding of what they are shaped like.
+        one, for inside a compiled program zeros know nothing of the sharding of what they are shaped like.
         """
         leaves = jax.tree.leaves((self, params))
         if all(map(_is_concrete, leaves)) and not any(map(_is_sharded, leaves)):
@@ -69,9 +68,9 @@ class GradientTransformation(Value):
         """Return what is to be added to the parameters, and the next state.
 
         Args:
-          updates: a tree like the parameters: gradients, or what another transformation made of them. bfloat16, float16
-            and
-            float8 are computed with in float32 and come back in their own dtype; `float0` leaves come back as they are.
+          updates: a tree like the parameters: gradients, or what another transformation made of them. bfloat16,
+            float16 and float8 are computed with in float32 and come back in their own dtype; `float0` leaves come
+            back as they are.
           state: from `init` or from the update before.
           params: the parameters, where the transformation needs them.
           **extras: what some transformations ask for by name (`value=`, `grad=`, `value_fn=`, `key=`); others ignore
@@ -102,11 +101,9 @@ def transformation(factory: Callable[P, Any]) -> Callable[P, GradientTransformat
     """Make a factory return a value: the pair it builds, with the properties listed in `GradientTransformation`.
 
     The factory returns `(init, update)`, or another transformation (then it is a recipe and keeps its own name). Any
-    float
-    argument may be a tracer or a schedule: use floats inside `init` and `update` only, where they are numbers, and take
-    no
-    Python branch on their value. `update` names the extras that it wants: `def update(updates, state, params, *,
-    value)`.
+    float argument may be a tracer or a schedule: use floats inside `init` and `update` only, where they are numbers,
+    and take no Python branch on their value. `update` names the extras that it wants: `def update(updates, state,
+    params, *, value)`.
 
     >>> import gradx
     >>> @gradx.transformation

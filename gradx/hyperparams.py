@@ -20,11 +20,10 @@ INNER_FIELDS = ("inner_state", "inner_states", "inner_opt_state")
 def hyperparams(tx: GradientTransformation, state: State) -> dict[str, jax.Array]:
     """Return the current values of all float hyperparameters: `{"adamw/learning_rate": ..., "adamw/b1": ...}`.
 
-    Schedules are evaluated at the state's count: the values that the next update will use. Injected values are those in
-    the
-    state. A recipe shows its own arguments, not those of its parts; the labels of `partition` and the names of
-    `named_chain`
-    stand before, wrappers too (`MultiSteps/adamw/learning_rate`), and a repeated name gets a number (`adam_1/...`).
+    Schedules are evaluated at the state's count: the values that the next update will use. Injected values are those
+    in the state. A recipe shows its own arguments, not those of its parts; the labels of `partition` and the names of
+    `named_chain` stand before, wrappers too (`MultiSteps/adamw/learning_rate`), and a repeated name gets a number
+    (`adam_1/...`).
 
     Works inside `jit`; one line logs the learning rate of a step:
 
@@ -44,8 +43,7 @@ def replace(tx: GradientTransformation, **changes: Any) -> GradientTransformatio
     """Return the transformation with some arguments changed, checked as if made anew.
 
     A name is looked for in `tx` itself first, then in its parts, where it must be in one alone; `**{"adam/b1": 0.8}`
-    says which.
-    The state stays valid as long as a float replaces a float, or a schedule a schedule.
+    says which. The state stays valid as long as a float replaces a float, or a schedule a schedule.
 
     Raises TypeError when no part has the name, or more than one; the message lists what there is.
 

@@ -1,10 +1,9 @@
 """A factory's call as an immutable value.
 
-`make(MyValue)(factory)` turns a function that builds something into one that returns a value: the pair (factory, bound
-arguments). The value prints as the call that makes it, compares and hashes by it, pickles, copies, and is a pytree:
-floats, complex numbers and arrays among its arguments are leaves, everything else is structure. Arguments may be
-pytrees
-themselves (masks, dicts of values); each of their leaves falls under the same rule.
+`make(MyValue)(factory)` turns a function that builds something into one that returns a value: the pair (factory,
+bound arguments). The value prints as the call that makes it, compares and hashes by it, pickles, copies, and is a
+pytree: floats, complex numbers and arrays among its arguments are leaves, everything else is structure. Arguments may
+be pytrees themselves (masks, dicts of values); each of their leaves falls under the same rule.
 """
 
 import functools

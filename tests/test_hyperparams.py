@@ -1,11 +1,12 @@
 """Read, replace and set hyperparameters, for every kind of optimizer."""
 
-import gradx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+
+import gradx
 
 PARAMS = {"w": jnp.ones(3), "count": jnp.ones(2), "learning_rate": jnp.ones(())}
 """Names that the states have too: they must never be taken for the state's own."""

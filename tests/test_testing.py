@@ -1,10 +1,11 @@
 """`check_transform` passes what is right and finds what is wrong, clause by clause."""
 
-import gradx
 import jax
 import jax.numpy as jnp
 import optax
 import pytest
+
+import gradx
 from gradx import testing
 
 

@@ -5,8 +5,6 @@
 [0.125, 2.5]
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -157,6 +155,6 @@ def _cosine(
     if keep is not None:
         p, t = arguments.blank(keep, jnp.broadcast_to(p, shape), jnp.broadcast_to(t, shape))
     # Two roots, not the root of the product: that would overflow at the square of what is needed.
-    lengths = (numerics.safe_sqrt(jnp.maximum(jnp.sum(x * x, axis=over), epsilon)) for x in (p, t))
-    similarity = numerics.safe_divide(jnp.sum(p * t, axis=over), math.prod(lengths))
+    p_length, t_length = (numerics.safe_sqrt(jnp.maximum(jnp.sum(x * x, axis=over), epsilon)) for x in (p, t))
+    similarity = numerics.safe_divide(jnp.sum(p * t, axis=over), p_length * t_length)
     return similarity, None if keep is None else jnp.any(keep, axis=over)

@@ -17,7 +17,9 @@ from gradx.value import schedule
 def cosine_decay_schedule(
     init_value: Real, decay_steps: PositiveInt, alpha: Real = 0.0, exponent: PositiveReal = 1.0
 ) -> Any:
-    """Fall along half a cosine: init_value · ((1 - alpha) · h^exponent + alpha), h = (1 + cos(pi · step / decay_steps)) / 2.
+    """Fall along half a cosine: init_value · ((1 - alpha) · h^exponent + alpha), h = (1 + cos(pi · x)) / 2.
+
+    x is the share of `decay_steps` that has passed.
 
     Step 0: init_value. Step decay_steps and all later: alpha · init_value. Loshchilov and Hutter 2017,
     arXiv:1608.03983.
@@ -46,8 +48,7 @@ def cosine_restarts_schedule(
     """Fall along half a cosine `cycles` times, jumping back to the peak in between (SGDR).
 
     Step 0: init_value. Cycle i has length first_period · period_factor^i and peak init_value · peak_factor^i; each
-    falls to
-    alpha times its peak. From the end of the last cycle on: alpha times the last peak.
+    falls to alpha times its peak. From the end of the last cycle on: alpha times the last peak.
 
     Loshchilov and Hutter 2017, arXiv:1608.03983, eq. 5.
     """

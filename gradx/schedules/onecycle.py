@@ -25,8 +25,7 @@ def linear_onecycle_schedule(
     """Go along lines up to the peak, back to the start, and down to almost nothing.
 
     Step 0: peak_value / div_factor. Step pct_start · transition_steps: peak_value. Step pct_final · transition_steps:
-    the start
-    again. Step transition_steps and all later: peak_value / (div_factor · final_div_factor).
+    the start again. Step transition_steps and all later: peak_value / (div_factor · final_div_factor).
 
     Errors: ValueError unless pct_start and pct_final leave each of the three spans a step.
     Smith and Topin 2018, arXiv:1708.07120. (The turns are not rounded to whole steps.)
@@ -50,8 +49,8 @@ def cosine_onecycle_schedule(
     Step 0: peak_value / div_factor. Step pct_start · transition_steps: peak_value. Step transition_steps and all later:
     peak_value / (div_factor · final_div_factor).
 
-    Errors: ValueError unless pct_start leaves both spans a step.
-    Smith and Topin 2018, arXiv:1708.07120; half cosines as in fast.ai. (The turn is not rounded to a whole step.)
+    Errors: ValueError unless pct_start leaves both spans a step. Smith and Topin 2018, arXiv:1708.07120; half cosines
+    as in fast.ai. (The turn is not rounded to a whole step.)
     """
     turns = (0, pct_start * transition_steps, transition_steps)
     _check_spans("cosine_onecycle_schedule", turns)

@@ -47,8 +47,7 @@ def piecewise_constant_schedule(init_value: Real, boundaries_and_scales: Mapping
     """Multiply by a scale at each boundary and hold the value between.
 
     Step 0: init_value (times the scale at boundary 0, if there is one). From each boundary on: times its scale; the
-    last step
-    has all of them.
+    last step has all of them.
 
     Args:
       boundaries_and_scales: from step to factor; steps at least 0.

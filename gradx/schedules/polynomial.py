@@ -77,8 +77,7 @@ def polynomial_schedule(
     """Go from `init_value` to `end_value` as (1 - x)^power, x the share of `transition_steps` passed.
 
     Step 0 and all up to `transition_begin`: init_value. Step transition_begin + transition_steps and all later:
-    end_value
-    (for power > 0).
+    end_value (for power > 0).
     """
 
     def at(step: ArrayLike) -> jax.Array:

@@ -103,8 +103,7 @@ def warmup_exponential_decay_schedule(
     """Rise along a line, then fall exponentially, `transition_begin` counted from the end of the warmup.
 
     Step 0: init_value. Step warmup_steps: peak_value (at step 0 too if it is 0). There is no last step; with
-    `end_value` the
-    value stops there. The rest as in `exponential_decay`.
+    `end_value` the value stops there. The rest as in `exponential_decay`.
     """
     fall = exponential_decay(peak_value, transition_steps, decay_rate, transition_begin, staircase, end_value)
     if warmup_steps == 0:
@@ -124,9 +123,8 @@ def warmup_stable_decay_schedule(
 ) -> Any:
     """Rise along a line, hold, and fall at the end (WSD): training can go on from the plateau.
 
-    Step 0: init_value. Steps warmup_steps to warmup_steps + stable_steps: peak_value (from step 0 if `warmup_steps` is
-    0).
-    Step warmup_steps + stable_steps + decay_steps and all later: end_value.
+    Step 0: init_value. Steps warmup_steps to warmup_steps + stable_steps: peak_value (from step 0 if `warmup_steps`
+    is 0). Step warmup_steps + stable_steps + decay_steps and all later: end_value.
 
     Args:
       shape: of the fall, x its passed share: "linear" 1 - x, "cosine" (1 + cos(pi x)) / 2, "sqrt" 1 - sqrt(x).

@@ -44,8 +44,7 @@ def clip_by_global_norm(max_norm: NonNegative) -> Any:
     """Shorten the whole update to at most max_norm: u ← u · min(1, max_norm / ‖u‖).
 
     ‖u‖ is the Euclidean norm over all leaves together, in at least float32; complex entries count |u|². The direction
-    is
-    kept. Updates whose norm overflows (entries beyond 1e19 in float32) become 0; NaN stays NaN.
+    is kept. Updates whose norm overflows (entries beyond 1e19 in float32) become 0; NaN stays NaN.
 
     State: none. Pascanu, Mikolov and Bengio 2013, arXiv:1211.5063, Algorithm 1.
     """
@@ -104,8 +103,7 @@ def adaptive_grad_clip(clipping: NonNegative, eps: Positive = 1e-3, axis: int | 
       clipping: largest ratio ‖g‖ / ‖p‖; the paper uses 0.01 to 0.16.
       eps: least weight norm, so that weights at 0 can leave it.
       axis: the axes of the inputs, the same for all arrays; else by shape, for flax's kernels (..., in, out): all but
-        the
-        last, of three axes the first, and vectors and scalars as a whole.
+        the last, of three axes the first, and vectors and scalars as a whole.
 
     State: none. Needs: params. Brock et al. 2021, arXiv:2102.06171, eq. 3.
     """

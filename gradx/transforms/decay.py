@@ -20,8 +20,7 @@ def add_decayed_weights(weight_decay: NonNegative = 0.0, mask: Mask | None = Non
     """Add the parameters to the update: u ← u + weight_decay · p.
 
     Before the learning rate and behind Adam's scaling this is the decoupled decay of AdamW; on the raw gradient it is
-    L2
-    regularisation. The sum is taken in at least float32 and rounded once, at the end of the whole update.
+    L2 regularisation. The sum is taken in at least float32 and rounded once, at the end of the whole update.
 
     Args:
       weight_decay: at least 0.

@@ -22,8 +22,7 @@ def centralize() -> Any:
     """Subtract from the gradient of each output unit its mean over the inputs; vectors and scalars stay.
 
     The paper's units are the columns of a kernel (inputs, outputs), flax's layout: the mean is over all axes but the
-    last.
-    (Optax averages over all axes but the first, the units of the layout (outputs, inputs).)
+    last. (Optax averages over all axes but the first, the units of the layout (outputs, inputs).)
 
     State: none. Yong et al. 2020, arXiv:2004.01461, eq. 1.
     """

@@ -40,16 +40,14 @@ def MultiSteps(
     """Gather the gradients of k mini-steps and then update once with their mean; the updates between are zero.
 
     One code path serves every mini-step: the inner update is computed each time and selected at the k-th, so that it
-    scans,
-    vmaps and shards like anything else. A mini-step that is skipped counts for nothing.
+    scans, vmaps and shards like anything else. A mini-step that is skipped counts for nothing.
 
     Args:
       opt: the transformation inside.
       every_k_schedule: k, at least 1; or a function from the number of inner updates to k.
       use_grad_mean: False hands the sum on.
       should_skip_update_fn: `skip_not_finite()`, `skip_large_updates(...)` or a function of (updates, gradient_step,
-        params)
-        that returns whether to skip, and a pytree to keep in the state.
+        params) that returns whether to skip, and a pytree to keep in the state.
       accumulator_dtype: dtype of the running mean, else that of the parameters and at least float32.
 
     State: 1 number per parameter beside the inner state. A leaf whose gradient is `None` keeps what was gathered.

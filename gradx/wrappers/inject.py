@@ -29,9 +29,8 @@ def inject_hyperparams(
 ) -> Any:
     """Keep the float arguments of a transformation in its state, to be read and set between steps.
 
-    Takes the factory, `inject_hyperparams(adamw)(1e-3)`, or the value, `inject_hyperparams(adamw(1e-3))`; both give the
-    same
-    value. A factory of Optax does too.
+    Takes the factory, `inject_hyperparams(adamw)(1e-3)`, or the value, `inject_hyperparams(adamw(1e-3))`; both give
+    the same value. A factory of Optax does too.
 
     Args:
       inner_factory: the factory or the value. Its own arguments are injected, not those of transformations inside them.

@@ -171,6 +171,20 @@ with jax.set_mesh(mesh):
     for by_class in (dense, multiclass_hinge_loss):
         slope = jax.grad(lambda x: by_class(x, labels[0] % 6).sum())
         np.testing.assert_allclose(slope(x), slope(hidden[0]), rtol=1e-5, atol=1e-6)
+    def part(hidden, matrix, labels):
+        value, (d_hidden, d_matrix) = step(hidden, matrix, labels)  # the matrix's is added up over the rows
+        return jax.lax.pmean(value, "rows"), (d_hidden / 2, d_matrix / 2)
+
+    by_row, whole = P("rows", None), P(None, None)
+    manual = jax.shard_map(
+        part,
+        axis_names={"rows"},
+        in_specs=(P("rows", None, None), whole, by_row),
+        out_specs=(P(), (P("rows", None, None), whole)),
+    )
+    got = jax.jit(manual)(hidden, jax.device_put(matrix, P("classes", None)), labels)
+    for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(g, w, rtol=1e-5, atol=1e-6)
 print("agreed")
 """
 
