@@ -25,7 +25,7 @@ suite: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) -q
 
 notebooks: $(VENV)/.test  ## run the notebooks anew and keep their pictures
-	$(BIN)/python -m notebooks.execute
+	$(BIN)/python notebooks/run.py
 
 results: $(VENV)/.test  ## regenerate every number that the README quotes
 	$(BIN)/python -m benchmarks.cost

@@ -293,7 +293,7 @@ def _checked_update(
 
 
 def _check_state(tx: Any, updates: Updates, state: State, params: Params | None) -> None:
-    """Compare the state with what init gives for these parameters, or for the gradients if they stand for all of them."""
+    """Compare the state with what init gives for these parameters, or for gradients that stand for all of them."""
     if params is None and any(x is None for x in jax.tree.leaves(updates, is_leaf=lambda x: x is None)):
         return
     like = jax.tree.map(_without_value, updates if params is None else params)

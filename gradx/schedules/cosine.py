@@ -25,7 +25,7 @@ def cosine_decay_schedule(
     arXiv:1608.03983.
 
     >>> import gradx
-    >>> float(gradx.cosine_decay_schedule(1.0, 100)(50))
+    >>> round(float(gradx.cosine_decay_schedule(1.0, 100)(50)), 6)
     0.5
     """
 

@@ -1,0 +1,45 @@
+"""The examples in docstrings and in the README run as they stand."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import gradx
+
+MODULES = sorted(module.name for module in pkgutil.walk_packages(gradx.__path__, "gradx."))
+README = Path(gradx.__file__).parent.parent / "README.md"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings(name):
+    assert doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS).failed == 0
+
+
+def test_every_recipe_file_has_an_example():
+    names = [name for name in MODULES if name.startswith("gradx.optimizers.")]
+    without = [name for name in names if ">>>" not in Path(importlib.import_module(name).__file__).read_text()]
+    assert without == []
+
+
+def blocks():
+    return re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.S)
+
+
+def test_examples_in_the_readme():
+    """One after the other in one namespace, as a reader would paste them."""
+    assert blocks()
+    namespace = {}
+    for block in blocks():
+        exec(compile(block, "README.md", "exec"), namespace)
+
+
+def test_numbers_in_the_readme_come_from_results():
+    """The figures quoted from the cost benchmark are those of the committed file."""
+    text = README.read_text()
+    table = (README.parent / "benchmarks" / "results" / "cost.md").read_text()
+    rows = [line for line in table.splitlines() if line.startswith("| ") and line in text]
+    assert len(rows) >= 4, "the README's cost rows are not those of benchmarks/results/cost.md"
