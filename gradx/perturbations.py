@@ -94,7 +94,7 @@ def make_perturbed_fun(
     """
     owner = "make_perturbed_fun"
     num_samples = checks.hyperparameter(owner, "num_samples", num_samples, Range(low=1, integer=True))
-    sigma = checks.hyperparameter(owner, "sigma", sigma, Range(low=0.0, closed="(]"))
+    sigma = checks.hyperparameter(owner, "sigma", sigma, Range(low=0.0, closed="()"))
 
     def perturbed(key: jax.Array, x: PyTree) -> PyTree:
         points, weights = _draw(owner, key, x, num_samples, sigma, noise)

@@ -161,11 +161,13 @@ def aggregate(kind: AccumulationType | Accumulator, rows: PyTree, dtype: DTypeLi
 def _total_dtype(kind: AccumulationType, dtype: jnp.dtype, asked: DTypeLike | None) -> jnp.dtype:
     """Return the dtype of a sum or mean: bools are counted, sums of integers stay so, floats are float32 at least."""
     if kind is AccumulationType.SUM and not jnp.issubdtype(dtype, jnp.inexact):
-        return jnp.promote_types(dtype, jnp.int32) if jnp.issubdtype(dtype, jnp.bool_) else jnp.dtype(dtype)
+        return jnp.dtype(jnp.int32) if jnp.issubdtype(dtype, jnp.bool_) else jnp.dtype(dtype)
     if asked is None:
         return numerics.at_least_float32(dtype)
-    is_complex = jnp.issubdtype(dtype, jnp.complexfloating)
-    return jnp.promote_types(asked, jnp.complex64) if is_complex else jnp.dtype(asked)
+    asked = jnp.dtype(asked)
+    if not jnp.issubdtype(dtype, jnp.complexfloating):
+        return asked
+    return jnp.dtype(jnp.complex64 if asked.itemsize < 8 else jnp.complex128)
 
 
 def _spec(shape: Any) -> tuple:

@@ -33,6 +33,18 @@ def test_the_objective_falls_at_the_stated_rate(iters):
     assert (x >= 0).all()
 
 
+def test_flat_directions_fall_at_the_stated_rate_too():
+    """Where the step without momentum is several times above the bound: curvatures of 1 / (2 iters)."""
+    iters = 100
+    curvatures = np.array([1.0] + 9 * [0.5 / iters])
+    A = np.diag(np.sqrt(curvatures))
+    bound = 2 * 10 / iters**2
+    with jax.enable_x64(True):
+        x = np.asarray(nnls(A, A @ np.ones(10), iters, L=1.0))
+    plain = np.sum(curvatures * (1 - curvatures) ** (2 * iters)) / 2
+    assert np.sum(curvatures * (x - 1) ** 2) / 2 <= bound < plain / 2
+
+
 @pytest.mark.parametrize("shape", [(3, 7), (7, 3), (1, 1), (1, 5), (5, 1)], ids=str)
 def test_wide_and_tall_satisfy_the_optimality_conditions(shape):
     """x >= 0, gradient >= 0, and one of them 0 in each entry: the solution, also where it is not unique."""
