@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax.core import Tracer
 
 from gradx import checks, tree
@@ -182,7 +183,7 @@ def resolve_mask(owner: str, mask: Mask, params: Params) -> PyTree:
     """Return the mask as a pytree of Python bools that is a prefix of the parameters."""
     resolved = _resolve(owner, "mask", mask, params)
     for name, leaf in zip(tree.paths(resolved), jax.tree.leaves(resolved), strict=True):
-        if isinstance(leaf, Tracer) or jax.numpy.size(leaf) != 1:
+        if isinstance(leaf, Tracer) or np.size(leaf) != 1 or np.asarray(leaf).dtype.kind not in "biu":
             raise TypeError(f"{owner}: the mask at '{name}' must be a Python bool (it decides structure), got {leaf}")
     return jax.tree.map(bool, resolved)
 

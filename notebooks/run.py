@@ -9,6 +9,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError as CellExecutionError
 
 FOLDER = Path(__file__).parent
 CELL_SECONDS = 300

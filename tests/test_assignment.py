@@ -51,7 +51,7 @@ def test_matches_the_reference(case):
         assert_close(got, case.peer(single), case.tolerance32)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.differentiable], ids=str)
+@pytest.mark.parametrize("case", [case for case in CASES if "cost" in case.name and "square" not in case.name], ids=str)
 def test_the_gradient_of_the_cost_is_the_assignment(case):
     with jax.enable_x64(True):
         (costs,) = case.arguments(np.random.default_rng(0))

@@ -58,7 +58,6 @@ def floats(values):
         (gradx.chain(gradx.clip(1.0), optax.sgd(0.1)), 1, {"clip/max_delta": 1.0}),
         (gradx.identity(), 1, {}),
     ],
-    ids=str,
 )
 def test_current_values(tx, steps, expected):
     assert floats(gradx.hyperparams(tx, after(tx, steps))) == expected

@@ -272,7 +272,7 @@ SCHEDULES = {
 def test_schedules_stay_between_their_values_and_take_them(name, draw):
     schedule, bounds, taken = SCHEDULES[name](draw)
     values = np.asarray(schedule(STEPS), np.float64)
-    slack = 1e-5 * max(map(abs, bounds))
+    slack = 1e-5 * max(map(abs, bounds)) + np.finfo(np.float32).tiny  # XLA flushes what is smaller to 0
     assert values.min() >= min(bounds) - slack
     assert values.max() <= max(bounds) + slack
     for step, value in taken.items():

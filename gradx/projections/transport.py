@@ -3,9 +3,10 @@
 >>> import jax.numpy as jnp
 >>> from gradx.projections import projection_transport
 >>> y = projection_transport(jnp.array([[0.5, 0.0], [0.25, 0.25]]), jnp.array([0.5, 0.5]), jnp.array([0.5, 0.5]))
->>> y.round(3)
-Array([[0.375, 0.125],
-       [0.125, 0.375]], dtype=float32)
+>>> with jnp.printoptions(precision=3):
+...     print(y)
+[[0.375 0.125]
+ [0.125 0.375]]
 """
 
 from collections.abc import Callable

@@ -39,7 +39,9 @@ def exponential_decay(
         if end_value is None:
             return value
         # Written with where, not Python's if: the rate may be traced.
-        return jnp.where(jnp.asarray(decay_rate) < 1, jnp.maximum(value, end_value), jnp.minimum(value, end_value))
+        past = jnp.where(jnp.asarray(decay_rate) < 1, value < end_value, value > end_value)
+        # Past the bound the power may overflow, and its derivative times 0 would be NaN: it is not taken there.
+        return jnp.where(past, end_value, init_value * decay_rate ** jnp.where(past, 0, times))
 
     return at
 

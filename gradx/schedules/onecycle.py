@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gradx.schedules.polynomial import half_cosine, interpolate
+from gradx.schedules.polynomial import as_float, half_cosine, interpolate
 from gradx.typing import FractionReal, PositiveInt, PositiveReal, Real
 from gradx.value import schedule
 
@@ -62,8 +62,8 @@ def _through(turns: tuple, values: tuple, remaining: Callable[[jax.Array], jax.A
     """Return the curve through the values at the turns; `remaining` falls from 1 to 0 as a span passes."""
 
     def at(step: ArrayLike) -> jax.Array:
-        step = jnp.asarray(step)
-        value = jnp.full(step.shape, values[0], jnp.result_type(float))
+        step = as_float(jnp.asarray(step))
+        value = jnp.full(step.shape, values[0], step.dtype)
         for begin, end, start, stop in zip(turns, turns[1:], values, values[1:], strict=False):
             x = jnp.clip((step - begin) / (end - begin), 0, 1)
             value = jnp.where(step > begin, interpolate(stop, start, remaining(x)), value)

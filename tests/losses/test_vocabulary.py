@@ -182,7 +182,8 @@ with jax.set_mesh(mesh):
         in_specs=(P("rows", None, None), whole, by_row),
         out_specs=(P(), (P("rows", None, None), whole)),
     )
-    got = jax.jit(manual)(hidden, jax.device_put(matrix, P("classes", None)), labels)
+    h, y = jax.device_put(hidden, P("rows", None, None)), jax.device_put(labels, by_row)
+    got = jax.jit(manual)(h, jax.device_put(matrix, whole), y)
     for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(g, w, rtol=1e-5, atol=1e-6)
 print("agreed")

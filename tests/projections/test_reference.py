@@ -93,10 +93,9 @@ def test_no_two_points_move_apart(case):
     assert after <= before * (1 + SAME_PROGRAM_TOLERANCE)
 
 
-@parametrize
+@pytest.mark.parametrize("case", [case for case in CASES if "transport" not in case.name], ids=str)
 def test_low_precision_rounds_the_result_alone(case):
-    if "transport" in case.name:
-        pytest.skip("the case itself divides by the sums, in the low precision: see test_transport")
+    """The transport cases divide by the sums in the low precision themselves: see test_transport."""
     for dtype, tolerance in ROUNDING.items():
         rounded = arguments(case, dtype)
         assert jax.eval_shape(jax.grad(lambda *a: jnp.sum(case.ours(*a))), *rounded).dtype == dtype
@@ -117,7 +116,4 @@ def test_extreme_points_give_finite_values_and_gradients(case):
 @parametrize
 def test_integers_give_float32(case):
     x, *rest = arguments(case, jnp.float32)
-    whole = jnp.round(3 * x)
-    got = compiled(case.ours)(whole.astype(jnp.int32), *rest)
-    assert got.dtype == jnp.float32
-    assert_close(got, compiled(case.ours)(whole, *rest), SAME_PROGRAM_TOLERANCE)
+    assert jax.eval_shape(case.ours, jnp.round(3 * x).astype(jnp.int32), *rest).dtype == jnp.float32

@@ -66,6 +66,10 @@ def test_each_leaf_keeps_its_dtype_and_a_number_counts_as_one(name):
     assert [got[key].dtype for key in "wbni"] == [jnp.bfloat16, jnp.float32, jnp.float32, jnp.float32]
 
 
+def test_an_integer_counts_as_the_float_that_it_is():
+    assert np.array_equal(projections.projection_simplex(jnp.array([3, 1, -2]), 4.0), np.array([3.0, 1.0, 0.0]))
+
+
 @pytest.mark.parametrize("name", [*OF_TREE, *WITH_NORMAL])
 def test_explicit_sharding_is_kept(name):
     mesh = jax.make_mesh((4, 2), ("x", "y"), axis_types=(AxisType.Explicit,) * 2)

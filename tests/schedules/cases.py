@@ -20,7 +20,7 @@ class Case:
     stated: Mapping[int, float]
     """The values that the docstring states, step 0 and the last step among them."""
     last: int
-    """The last step at which something happens, or a late one where there is no last."""
+    """The last step at which something happens, or a late one where there is none."""
     optax: Callable[[Any], Any] | None = None
     """From the module to Optax's schedule of the same definition."""
     torch: Callable[[Any, Any], Any] | None = None
@@ -33,6 +33,8 @@ class Case:
     """Up to here it never falls, from here on it never rises, but at `jumps`."""
     jumps: tuple[int, ...] = ()
     """The steps at which it is not continuous."""
+    ends: bool = True
+    """Whether there is a last step, from which on the value stays."""
 
     def __str__(self) -> str:
         return self.name
@@ -130,7 +132,7 @@ CASES = [
     Case(
         "exponential", gradx.exponential_decay(1.0, 10, 0.5), lambda n: 0.5 ** (n / 10), {0: 1.0, 10: 0.5, 40: 0.0625},
         40, optax=lambda optax: optax.exponential_decay(1.0, 10, 0.5),
-        torch=lambda lr, o: lr.ExponentialLR(o, 0.5**0.1),
+        torch=lambda lr, o: lr.ExponentialLR(o, 0.5**0.1), ends=False,
     ),
     Case(
         "exponential, late, bounded", gradx.exponential_decay(1.0, 5, 0.5, 10, end_value=0.1),
@@ -145,19 +147,20 @@ CASES = [
     ),
     Case(
         "step decay", gradx.step_decay_schedule(1.0, 7, 0.5), lambda n: 0.5 ** (n // 7), {0: 1.0, 6: 1.0, 7: 0.5}, 49,
-        jumps=(7, 14, 21, 28, 35, 42, 49, 56),
+        jumps=tuple(range(7, 99, 7)),
         optax=lambda optax: optax.exponential_decay(1.0, 7, 0.5, staircase=True),
-        torch=lambda lr, o: lr.StepLR(o, 7, 0.5),
+        torch=lambda lr, o: lr.StepLR(o, 7, 0.5), ends=False,
     ),
     Case(
         "inverse square root", gradx.inverse_sqrt_schedule(1.0, 10, 0.1),
         lambda n: line(0.1, 1.0, n / 10) if n < 10 else math.sqrt(10 / n), {0: 0.1, 10: 1.0, 40: 0.5}, 60,
-        rises_until=10,
+        rises_until=10, ends=False,
     ),
     Case(
         "piecewise constant", gradx.piecewise_constant_schedule(2.0, STEPS),
-        lambda n: 2.0 * math.prod(scale for step, scale in STEPS.items() if n >= step), {0: 2.0, 2: 2.0, 3: 1.0, 20: 0.1},
-        20, jumps=tuple(STEPS), optax=lambda optax: optax.piecewise_constant_schedule(2.0, STEPS),
+        lambda n: 2.0 * math.prod(scale for step, scale in STEPS.items() if n >= step),
+        {0: 2.0, 2: 2.0, 3: 1.0, 20: 0.1}, 20, jumps=tuple(STEPS),
+        optax=lambda optax: optax.piecewise_constant_schedule(2.0, STEPS),
     ),
     Case(
         "piecewise constant from 0", gradx.piecewise_constant_schedule(2.0, {4: 0.5, 0: 0.1}),
@@ -194,11 +197,13 @@ CASES = [
         "joined at 0",
         gradx.join_schedules([gradx.constant_schedule(5.0), gradx.linear_schedule(1.0, 0.0, 10)], [0]),
         lambda n: line(1.0, 0.0, n / 10), {0: 1.0, 10: 0.0}, 10,
-        optax=lambda optax: optax.join_schedules([optax.constant_schedule(5.0), optax.linear_schedule(1.0, 0.0, 10)], [0]),
+        optax=lambda optax: optax.join_schedules(
+            [optax.constant_schedule(5.0), optax.linear_schedule(1.0, 0.0, 10)], [0]
+        ),
     ),
     Case(
-        "cosine", gradx.cosine_decay_schedule(2.0, 40, 0.1), lambda n: bow(2.0, 0.2, n / 40), {0: 2.0, 40: 0.2, 41: 0.2},
-        40, optax=lambda optax: optax.cosine_decay_schedule(2.0, 40, 0.1),
+        "cosine", gradx.cosine_decay_schedule(2.0, 40, 0.1), lambda n: bow(2.0, 0.2, n / 40),
+        {0: 2.0, 40: 0.2, 41: 0.2}, 40, optax=lambda optax: optax.cosine_decay_schedule(2.0, 40, 0.1),
         torch=lambda lr, o: lr.CosineAnnealingLR(o, 40, 0.2), base=2.0, torch_last=40,
     ),
     Case(
@@ -215,7 +220,7 @@ CASES = [
         jumps=(12, 24), torch=lambda lr, o: lr.CosineAnnealingWarmRestarts(o, 12), torch_last=35,
     ),
     Case(
-        "sgdr", gradx.sgdr_schedule(SGDR), sgdr, {0: 0.0, 5: 1.0, 50: 0.0, 51: 0.0}, 50, jumps=(5, 20, 24),
+        "sgdr", gradx.sgdr_schedule(SGDR), sgdr, {0: 0.0, 5: 1.0, 50: 0.0, 51: 0.0}, 50,
         optax=lambda optax: optax.sgdr_schedule(SGDR),
     ),
     Case(
@@ -228,7 +233,6 @@ CASES = [
         "warmup, cosine", gradx.warmup_cosine_decay_schedule(0.1, 1.0, 10, 50, 0.01, 1.5),
         lambda n: rise_fall(n, 10, 50, lambda a, b, x: bow(a, b, x, 1.5)), {0: 0.1, 10: 1.0, 50: 0.01, 51: 0.01}, 50,
         rises_until=10, optax=lambda optax: optax.warmup_cosine_decay_schedule(0.1, 1.0, 10, 50, 0.01, 1.5),
-        torch=None,
     ),
     Case(
         "no warmup, cosine", gradx.warmup_cosine_decay_schedule(0.1, 1.0, 0, 50), lambda n: bow(1.0, 0.0, n / 50),
@@ -251,7 +255,7 @@ CASES = [
     Case(
         "no warmup, exponential in stairs",
         gradx.warmup_exponential_decay_schedule(0.1, 1.0, 0, 10, 0.5, staircase=True), lambda n: 0.5 ** (n // 10),
-        {0: 1.0, 9: 1.0, 10: 0.5}, 30, jumps=(10, 20, 30, 40),
+        {0: 1.0, 9: 1.0, 10: 0.5}, 30, jumps=tuple(range(10, 99, 10)), ends=False,
     ),
     Case(
         "warmup, stable, decay", gradx.warmup_stable_decay_schedule(1.0, 10, 20, 30, 0.1, 0.01),
