@@ -290,6 +290,9 @@ def _show(x: Any) -> str:
         return repr(x.name)
     if isinstance(x, type) and issubclass(x, np.generic):
         return repr(x.__name__)
+    if isinstance(x, functools.partial):
+        arguments = [*map(_show, x.args), *(f"{name}={_show(value)}" for name, value in x.keywords.items())]
+        return f"{type(x).__name__}({', '.join([_show(x.func), *arguments])})"
     if checks.is_function(x) and not isinstance(x, Value):
         return getattr(x, "__qualname__", repr(x))
     if isinstance(x, dict):
