@@ -1,7 +1,8 @@
 """How far gradx is from its references: `python -m benchmarks.deviations functions`.
 
 Each group is a function that returns rows; `main` writes them, sorted, as a Markdown table and as JSON to
-`benchmarks/results/deviations_<group>.{md,json}`. Add a group by one such function and its line in `GROUPS`.
+`benchmarks/results/deviations_<group>.{md,json}`. Add a group by one such function and its line in `GROUPS`; the
+class of its rows names the columns and says what the numbers are.
 """
 
 import argparse
@@ -15,19 +16,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import tests.oracles
+from benchmarks import deviations_optimizers
 from tests.oracles.case import Case
 
 RESULTS = Path(__file__).parent / "results"
 SEEDS = range(3)
 """Each case is drawn this many times; the largest deviation is kept."""
-VERSIONS_OF = ("gradx", "jax", "jaxlib", "numpy", "optax", "scipy")
+VERSIONS_OF = ("gradx", "jax", "jaxlib", "numpy", "optax", "scipy", "torch")
 DIGITS = 3
 """Of each deviation, in the JSON; the table shows two."""
 
@@ -35,6 +37,12 @@ DIGITS = 3
 @dataclass(frozen=True)
 class Row:
     """The largest deviations of one function, each |x - y| / (1 + |y|) over all results, entries and draws."""
+
+    HEADINGS: ClassVar[tuple[str, ...]] = ("function", "float64", "float32", "float32, Optax")
+    EXPLAINED: ClassVar[str] = f"""\
+Each number is the largest |x - y| / (1 + |y|) over all entries of all results, {len(SEEDS)} draws of the arguments a
+row. Float64 and float32 are compared with the float64 reference of the same arguments (rounded to float32 first for the
+second); the last column is float32 against Optax in float32, where the definition is the same."""
 
     name: str
     float64: float
@@ -50,7 +58,7 @@ def functions() -> list[Row]:
     return [case_row(name, case) for name, case in discovered_cases()]
 
 
-GROUPS: dict[str, Callable[[], list[Row]]] = {"functions": functions}
+GROUPS: dict[str, Callable[[], list]] = {"functions": functions, "optimizers": deviations_optimizers.rows}
 
 
 def discovered_cases() -> Iterator[tuple[str, Case]]:
@@ -143,7 +151,7 @@ def _installed(name: str) -> bool:
     return any(True for _ in importlib.metadata.Distribution.discover(name=name))
 
 
-def write(group: str, rows: list[Row], title: str, folder: Path) -> None:
+def write(group: str, rows: list, title: str, folder: Path) -> None:
     """Write `deviations_<group>.json` and `.md` to `folder`, rows sorted by name."""
     rows = sorted(rows, key=lambda row: row.name)
     if len({row.name for row in rows}) != len(rows):
@@ -155,25 +163,24 @@ def write(group: str, rows: list[Row], title: str, folder: Path) -> None:
     (folder / f"deviations_{group}.md").write_text(markdown(group, rows, title, around))
 
 
-def markdown(group: str, rows: list[Row], title: str, around: dict[str, Any]) -> str:
+def markdown(group: str, rows: list, title: str, around: dict[str, Any]) -> str:
     """Return the table with the words above it."""
     versions = ", ".join(f"{name} {version}" for name, version in around["versions"].items())
+    kind = type(rows[0]) if rows else Row
     head = f"""# Largest deviations: {group}
 
 {title}. Written by `python -m benchmarks.deviations {group}` on {around["platform"]}, {versions}.
 
-Each number is the largest |x - y| / (1 + |y|) over all entries of all results, {len(SEEDS)} draws of the arguments a
-row. Float64 and float32 are compared with the float64 reference of the same arguments (rounded to float32 first for the
-second); the last column is float32 against Optax in float32, where the definition is the same.
+{kind.EXPLAINED}
 
-| function | float64 | float32 | float32, Optax |
-|---|---:|---:|---:|
+| {" | ".join(kind.HEADINGS)} |
+|---|{"---:|" * (len(kind.HEADINGS) - 1)}
 """
-    return head + "".join(
-        f"| {row.name.replace('|', chr(92) + '|')} | {_cell(row.float64)} | {_cell(row.float32)} "
-        f"| {_cell(row.float32_optax)} |\n"
-        for row in rows
-    )
+    return head + "".join(_line(*asdict(row).values()) for row in rows)
+
+
+def _line(name: str, *numbers: float | None) -> str:
+    return f"| {name.replace('|', chr(92) + '|')} | {' | '.join(map(_cell, numbers))} |\n"
 
 
 def _cell(number: float | None) -> str:
