@@ -1,4 +1,4 @@
-"""How far optimizers, building blocks and their peers are from the references after up to 50 steps.
+"""How far optimizers, building blocks and their peers are from the references along 50 steps.
 
 A group of `benchmarks.deviations`; the runs are those of the tests, in `tests/oracles/optimizers_trajectory.py`.
 """

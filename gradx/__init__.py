@@ -1,5 +1,11 @@
 """gradx: gradient transformations for JAX, as plain values."""
 
+from gradx import assignment as assignment
+from gradx import linalg as linalg
+from gradx import losses as losses
+from gradx import microbatching as microbatching
+from gradx import perturbations as perturbations
+from gradx import projections as projections
 from gradx import schedules as schedules
 from gradx import tree as tree
 from gradx.combine import MaskedState as MaskedState

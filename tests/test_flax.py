@@ -134,7 +134,7 @@ def test_zoo_in_linen_lowers_a_real_loss(row):
     if row.tx == gradx.set_to_zero():
         assert losses[-1] == losses[0]
     else:
-        assert losses[-1] < 0.8 * losses[0]
+        assert losses[-1] < 0.9 * losses[0]
 
 
 @pytest.mark.parametrize("row", ZOO, ids=str)
@@ -222,11 +222,8 @@ def test_partition_by_path_sees_the_same_names_at_init_and_update(home):
 
 def test_tree_of_labels_fits_boxed_parameters():
     labels = {"l1": {"kernel": "train", "bias": "stay"}, "l2": "stay"}
-    for home, labels in (
-        (functools.partial(train_linen, net=BoxedMlp), labels),
-        (train_nnx, nnx.State(labels)),
-    ):
-        tx = gradx.partition({"train": gradx.adam(0.01), "stay": gradx.set_to_zero()}, labels)
+    for home, prefix in ((functools.partial(train_linen, net=BoxedMlp), labels), (train_nnx, nnx.State(labels))):
+        tx = gradx.partition({"train": gradx.adam(0.01), "stay": gradx.set_to_zero()}, prefix)
         assert_close(home(tx, 3)[0], home(first_kernel_alone([]), 3)[0])
 
 

@@ -10,7 +10,7 @@ from tests.oracles.case import Case
 
 ROOT_TOLERANCE = 1e-12
 """Brent's method ends within a few ulps of the root; the threshold is subtracted from numbers of order one."""
-NNLS_TOLERANCE = 1e-10
+NNLS_TOLERANCE = 1e-12
 """Non-negative least squares is exact on its support, but divides by a residual that may be small."""
 
 
