@@ -358,7 +358,7 @@ CONTRACT: dict[str, Callable[[Subject], None]] = {
 """The clauses by name."""
 
 
-def assert_close(got: PyTree, expected: PyTree, **tolerance: float) -> None:
+def assert_close(got: PyTree, expected: PyTree, **tolerance: Any) -> None:
     """Raise AssertionError unless two trees hold the same numbers, within `SAME_MATHS` or the tolerance given."""
     assert jax.tree.structure(got) == jax.tree.structure(expected), "the trees differ in structure"
     for name, x, y in zip(tree.paths(expected), jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):

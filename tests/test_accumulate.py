@@ -80,7 +80,9 @@ def two_then_three(gradient_step):
     return jnp.where(gradient_step < 1, 2, 3)
 
 
-@pytest.mark.parametrize("k", [two_then_three, gradx.piecewise_constant_schedule(2.0, {1: 1.5})], ids=["function", "schedule"])
+@pytest.mark.parametrize(
+    "k", [two_then_three, gradx.piecewise_constant_schedule(2.0, {1: 1.5})], ids=["function", "schedule"]
+)
 def test_k_may_be_a_schedule_of_the_updates_done(k):
     gradients = [gradient(i) for i in range(8)]
     history, state = run(gradx.MultiSteps(gradx.sgd(1.0), k), gradients)
