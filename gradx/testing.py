@@ -283,6 +283,7 @@ def takes_complex(subject: Subject) -> None:
     expected, _ = subject.run(2)
     rotated = subject.with_params(jax.tree.map(lambda x: x.astype(jnp.complex64), subject.params))
     params, state = rotated.params, subject.tx.init(rotated.params)
+    updates = None
     for i in range(2):
         grads = jax.tree.map(lambda x: x.astype(jnp.complex64), subject.grads(i))
         updates, state = rotated.update(grads, state, params)
@@ -327,7 +328,7 @@ def keeps_sharding(subject: Subject) -> None:
         spread = NamedSharding(mesh, PartitionSpec("x"))
         with jax.set_mesh(mesh):
             params = {"kernel": jax.device_put(jnp.ones((4, 6)), spread), "bias": jax.device_put(jnp.ones(4), spread)}
-            state = subject.tx.init(params)
+            state, updates = subject.tx.init(params), None
             for _ in range(2):
                 updates, state = subject.update(params, state, params)
             for x in jax.tree.leaves((updates, state)):
@@ -362,7 +363,8 @@ def assert_close(got: PyTree, expected: PyTree, **tolerance: Any) -> None:
     """Raise AssertionError unless two trees hold the same numbers, within `SAME_MATHS` or the tolerance given."""
     assert jax.tree.structure(got) == jax.tree.structure(expected), "the trees differ in structure"
     for name, x, y in zip(tree.paths(expected), jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(np.asarray(x), np.asarray(y), **(SAME_MATHS | tolerance), err_msg=name)
+        bound: dict[str, Any] = SAME_MATHS | tolerance
+        np.testing.assert_allclose(np.asarray(x), np.asarray(y), **bound, err_msg=name)
 
 
 def assert_finite(got: PyTree, what: str) -> None:
