@@ -29,7 +29,7 @@ notebooks: $(VENV)/.test  ## run the notebooks anew and keep their pictures
 
 results: $(VENV)/.test  ## regenerate every number that the README quotes
 	$(BIN)/python -m benchmarks.cost
-	$(BIN)/python -m benchmarks.deviations all
+	$(BIN)/python -m benchmarks.deviations
 	$(BIN)/python -m benchmarks.race images --out benchmarks/results/images
 
 # A stamp file says that the environment holds what pyproject.toml and the tested versions ask for.

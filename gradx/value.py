@@ -46,7 +46,7 @@ class Structure(NamedTuple):
 class Value:
     """The pair (factory, arguments), immutable; subclasses say what the factory builds."""
 
-    __slots__ = ("_arguments", "_built", "_hash", "_leaves", "_structure")
+    __slots__ = ("__weakref__", "_arguments", "_built", "_hash", "_leaves", "_structure")  # jit refers weakly
     _structure: Structure
     _leaves: tuple
 

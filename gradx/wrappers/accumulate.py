@@ -75,7 +75,7 @@ def MultiSteps(
         k = every_k_schedule(state.gradient_step) if callable(every_k_schedule) else every_k_schedule
         skipped, skip_state = skip(updates, state.gradient_step, params)
         number = state.mini_step + 1
-        share = 1 / number.astype(jnp.float32) if use_grad_mean else 1.0
+        share = 1 / number.astype(jnp.result_type(float)) if use_grad_mean else 1.0
         leaf = mean_leaf if use_grad_mean else sum_leaf
         gathered, acc = tree.map_leaves(leaf, updates, state.acc_grads, share=share, skipped=skipped)
         ready = (number >= k) & ~skipped
