@@ -31,6 +31,7 @@ results: $(VENV)/.test  ## regenerate every number that the README quotes
 	$(BIN)/python -m benchmarks.cost
 	$(BIN)/python -m benchmarks.deviations
 	$(BIN)/python -m benchmarks.race images --out benchmarks/results/images
+	$(BIN)/python -m benchmarks.readme
 
 # A stamp file says that the environment holds what pyproject.toml and the tested versions ask for.
 $(VENV)/.%: pyproject.toml requirements.txt | $(BIN)/python

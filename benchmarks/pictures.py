@@ -20,8 +20,8 @@ COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E
 DASHES = ((), (5, 1.5), (1.2, 1.2), (5, 1.5, 1.2, 1.5), (9, 2))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 MARKS_PER_LINE = 8
-HIDDEN = 0.1
-"""The share of the points, those of the steep beginning, for which the scale of the metric need not leave room."""
+HIDDEN = 0.05
+"""The share of the points, the worst (the beginning, a spike), that may lie outside the metric's axis."""
 RATE_DECADES = 1e4
 """From the highest learning rate shown to the lowest: one that falls to zero has no end on a logarithmic scale."""
 
@@ -30,7 +30,8 @@ def draw(race: Race, path: Path) -> None:
     """Draw the curves into a PNG file; with several seeds the line is their mean, and a band goes from end to end."""
     figure = Figure(figsize=(11, 4), dpi=130, layout="constrained")
     metric_axes, loss_axes, rate_axes = figure.subplots(1, 3, width_ratios=(1.5, 1.2, 0.9))
-    for optimizer, style in zip(race.optimizers, _styles(), strict=False):
+    for i, (optimizer, style) in enumerate(zip(race.optimizers, _styles(), strict=False)):
+        style["markevery"] = _marks(len(race.of(optimizer)[0].points), i / len(race.optimizers))
         runs = race.of(optimizer)
         label = f"{optimizer}  {race.metric.show(statistics.mean(run.points[-1].metric for run in runs))}"
         _line(metric_axes, runs, "metric", style, label)
@@ -53,12 +54,17 @@ def _styles() -> list[dict]:
     return [{"color": color, "dashes": dashes, "marker": marker} for color, dashes, marker in rows]
 
 
+def _marks(points: int, shift: float) -> tuple[int, int]:
+    """Return the first marked point and the stride, shifted from line to line so that marks do not cover each other."""
+    stride = max(1, points // MARKS_PER_LINE)
+    return int(shift * stride), stride
+
+
 def _line(axes: Axes, runs: Sequence[Run], name: str, style: dict, label: str = "") -> None:
     length = min(len(run.points) for run in runs)
     steps = [p.step for p in runs[0].points[:length]]
     curves = np.array([[getattr(p, name) for p in run.points[:length]] for run in runs])
-    every = max(1, length // MARKS_PER_LINE)
-    axes.plot(steps, curves.mean(0), label=label, linewidth=1.6, markersize=5, markevery=every, **style)
+    axes.plot(steps, curves.mean(0), label=label, linewidth=1.6, markersize=5, **style)
     if len(runs) > 1:
         axes.fill_between(steps, curves.min(0), curves.max(0), color=style["color"], alpha=0.15, linewidth=0)
 
@@ -66,17 +72,20 @@ def _line(axes: Axes, runs: Sequence[Run], name: str, style: dict, label: str = 
 def _finish_metric(axes: Axes, race: Race) -> None:
     metric = race.metric
     _finish(axes, metric.name)
-    axes.axhline(metric.target, color="0.5", linewidth=0.8, zorder=0)
+    axes.axhline(metric.target, color="0.4", linewidth=0.8, zorder=1.6)  # above the grid, below the curves
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: metric.show(value)))
-    values = [p.metric for run in race.runs for p in run.points[int(HIDDEN * len(run.points)) :]]
-    values = [x for x in [*values, metric.target] if np.isfinite(x)]
-    margin = 0.04 * (max(values) - min(values)) or 0.01
-    axes.set_ylim(min(values) - margin, max(values) + margin)
+    values = sorted(p.metric for run in race.runs for p in run.points if np.isfinite(p.metric))
+    hidden = int(HIDDEN * len(values))
+    values = values[hidden:] if metric.higher_is_better else values[: len(values) - hidden]
+    low, high = min([*values, metric.target]), max([*values, metric.target])
+    margin = 0.04 * (high - low) or 0.01
+    axes.set_ylim(low - margin, high + margin)
     handles, labels = axes.get_legend_handles_labels()
     finals = [statistics.mean(run.points[-1].metric for run in race.of(name)) for name in race.optimizers]
     order = np.argsort(finals)[:: -1 if metric.higher_is_better else 1]
     corner = "lower right" if metric.higher_is_better else "upper right"
-    axes.legend([handles[i] for i in order], [labels[i] for i in order], loc=corner, frameon=False, handlelength=3.5)
+    style = {"framealpha": 0.9, "edgecolor": "white", "handlelength": 3.5}
+    axes.legend([handles[i] for i in order], [labels[i] for i in order], loc=corner, **style)
 
 
 def _finish(axes: Axes, title: str, *, log: bool = False) -> None:

@@ -22,7 +22,6 @@ from benchmarks.training import Point, Problem
 REACH = 2
 """So many rates to either side of the one in the task's table: ten times less to ten times more."""
 HELD_OUT = 0.2
-SEEDS = (0, 1, 2)
 SPLIT_SEED = 0
 
 
@@ -31,12 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rates", description="Try learning rates on a task.")
     parser.add_argument("task", choices=tasks.names())
     parser.add_argument("--optimizers", nargs="+", metavar="NAME", choices=list(ROSTER))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="N", help="default: 0")
     args = parser.parse_args(arguments)
     task = without_test(tasks.load(args.task))
     console, problem = Console(highlight=False), Problem(task)
     for name in args.optimizers or task.learning_rates:
         for rate in grid(task.learning_rates[name]):
-            ends = [train(problem, name, rate, seed) for seed in SEEDS]
+            ends = [train(problem, name, rate, seed) for seed in args.seeds]
             metrics = [end.metric for end in ends]
             low, mean, high = map(task.metric.show, (min(metrics), statistics.mean(metrics), max(metrics)))
             console.print(f"{name:<10} {rate:<8g} {mean} on held-out data ({low} to {high})")

@@ -238,4 +238,5 @@ def broadcast(prefix: PyTree, tree: PyTree, what: str) -> PyTree:
         return jax.tree.map(lambda leaf, node: jax.tree.map(lambda _: leaf, node), prefix, tree)
     except ValueError as error:
         names = f"{what} at {paths(prefix)}, parameters at {paths(tree)}"
-        raise ValueError(f"{what}: no prefix of the parameters: {names}") from error
+        kinds = f"a {type(prefix).__name__} for a {type(tree).__name__}"
+        raise ValueError(f"{what}: no prefix of the parameters, {kinds}: {names}") from error

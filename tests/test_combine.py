@@ -79,16 +79,21 @@ def test_extras_reach_the_part_that_names_them():
     def update(updates: Any, state: Any, params: Any = None, *, value: Any) -> tuple:
         return gradx.tree.scale(value, updates), state
 
-    by_value = gradx.GradientTransformation(lambda params: gradx.EmptyState(), update)
+    def init(params: Any) -> gradx.EmptyState:
+        return gradx.EmptyState()
+
+    by_value = gradx.GradientTransformation(init, update)
+    foreign = optax.GradientTransformationExtraArgs(init, update)
     tx = gradx.named_chain(
         ("plain", gradx.chain(gradx.clip(100.0), optax.scale(1.0))),
+        ("foreign", foreign),
         ("masked", gradx.masked(by_value, is_kernel)),
         ("parts", gradx.partition({"l1": by_value, "l2": SGD}, by_layer)),
     )
     updates, _ = tx.update(GRADS, tx.init(PARAMS), PARAMS, value=2.0, grad=GRADS)
     expected = {
-        "l1": {"kernel": 4 * GRADS["l1"]["kernel"], "bias": 2 * GRADS["l1"]["bias"]},
-        "l2": {"kernel": -0.2 * GRADS["l2"]["kernel"]},
+        "l1": {"kernel": 8 * GRADS["l1"]["kernel"], "bias": 4 * GRADS["l1"]["bias"]},
+        "l2": {"kernel": -0.4 * GRADS["l2"]["kernel"]},
     }
     assert_close(updates, expected)
 

@@ -295,14 +295,21 @@ def test_hyperparameter_may_be_traced():
 
 
 def test_closure_may_hold_a_tracer():
-    # Kept in a cache beyond its trace, the second call would meet the first one's tracer.
-    @jax.jit
-    def through_closure(x, factor):
-        return tree.map_leaves(lambda leaf: factor * leaf, x)
+    # Compiled once and kept, the rule would bring the first trace's factor into the second.
+    factor = None
 
-    for factor in (2.0, 3.0):
-        x = {"w": jnp.ones((2, int(factor)))}
-        assert same(through_closure(x, factor), {"w": jnp.full((2, int(factor)), factor)})
+    def rule(leaf):
+        return factor * leaf
+
+    @jax.jit
+    def through_closure(x, new_factor):
+        nonlocal factor
+        factor = new_factor
+        return tree.map_leaves(rule, x)
+
+    assert same(through_closure({"w": jnp.ones(2)}, 2.0), {"w": jnp.full(2, 2.0)})
+    two = through_closure({"w": jnp.ones(2), "v": jnp.ones(3)}, 3.0)
+    assert same(two, {"w": jnp.full(2, 3.0), "v": jnp.full(3, 3.0)})
 
 
 def test_rule_gets_a_node_whole():

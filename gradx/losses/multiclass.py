@@ -64,17 +64,17 @@ def _largest_with_margin(x: jax.Array, hot: jax.Array, over: tuple[int, ...], ke
 
 def _sparsemax(x: jax.Array, hot: jax.Array, over: tuple[int, ...], keep: jax.Array | None) -> jax.Array:
     del hot
+    # τ lies in [-1, 0), so that -2 is out.
     support = _support(jax.lax.stop_gradient(x if keep is None else jnp.where(keep, x, -2)))
     # On a fixed support S, τ = (Σ_S x - 1) / |S|, and ½ Σ_S (x² - τ²) + ½ has the right derivatives of every order.
     count = jnp.maximum(jnp.sum(support, axis=over, keepdims=True), 1).astype(x.dtype)
-    tau = (jnp.sum(jnp.where(support, x, 0), axis=over, keepdims=True) - 1) / count
+    x = jnp.where(support, x, 0)
+    tau = (jnp.sum(x, axis=over, keepdims=True) - 1) / count
     return 0.5 * jnp.sum(jnp.where(support, x * x - tau * tau, 0), axis=over) + 0.5
 
 
 def _support(x: jax.Array) -> jax.Array:
     """Return which entries of x, of largest 0 along the last axis, the projection onto the simplex leaves positive."""
-    # τ lies in [-1, 0), so whatever is below -1 is out and may be -2; no infinity then enters the sums.
-    x = jnp.maximum(x, -2)
     descending = jnp.flip(jnp.sort(x, axis=-1), axis=-1)
     rank = jnp.arange(1, x.shape[-1] + 1, dtype=x.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
     inside = 1 + rank * descending > jnp.cumsum(descending, axis=-1)

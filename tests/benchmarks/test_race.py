@@ -318,6 +318,14 @@ def test_rates_are_tried_around_the_one_in_use():
     assert rates.grid(0.1) == [0.01, 0.03, 0.1, 0.3, 1.0]
 
 
+def test_rates_are_shown_with_what_they_reach(monkeypatch, capsys):
+    monkeypatch.setattr(tasks, "load", lambda name: LINE)
+    assert rates.main(["images", "--optimizers", "sgd", "--seeds", "0", "1"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[:2] for line in lines] == [["sgd", rate] for rate in ("0.01", "0.03", "0.1", "0.3", "1")]
+    assert float(lines[2][2]) < float(lines[0][2])  # 20 steps of 0.01 go nowhere
+
+
 def test_rates_are_tried_without_the_test_set():
     train, _ = _line_data()
     kept, held_out = rates.without_test(LINE).data()

@@ -169,6 +169,22 @@ def test_empty_batch_and_one_class(name):
         assert_finite(*run(name, x))
 
 
+def test_a_mean_over_lists_that_are_all_left_out():
+    nowhere = jnp.zeros(2, bool)
+    value, slope = jax.value_and_grad(lambda x: losses.ranking_softmax_loss(x, jnp.ones((2, 3)), where=nowhere))(
+        jnp.ones((2, 3))
+    )
+    assert value == 0
+    np.testing.assert_array_equal(slope, 0)
+
+
+def test_a_positive_pair_without_negatives_costs_nothing():
+    x = jnp.array([[1.0, 0.0], [0.0, 1.0]])
+    value, slope = jax.jit(jax.value_and_grad(losses.ntxent))(x, jnp.zeros(2))
+    assert value == 0
+    np.testing.assert_array_equal(slope, 0)
+
+
 def test_a_mean_over_no_lists_is_the_mean_of_nothing():
     assert np.isnan(losses.ranking_softmax_loss(jnp.zeros((0, 3)), jnp.zeros((0, 3))))
 
@@ -186,6 +202,14 @@ def test_logits_of_minus_infinity_where_the_label_is_zero():
     np.testing.assert_allclose(value, np.log(2), rtol=1e-6)
     assert_finite(*gradients)
     assert losses.ranking_softmax_loss(x, y) == value
+
+
+def test_scores_of_minus_infinity_are_outside_the_sparse_support():
+    x = jnp.array([0.2, 0.0, -jnp.inf])
+    got = jax.jit(jax.value_and_grad(lambda x: losses.multiclass_sparsemax_loss(x, jnp.array(0))))(x)
+    wanted = jax.jit(jax.value_and_grad(lambda x: losses.multiclass_sparsemax_loss(x, jnp.array(0))))(x[:2])
+    np.testing.assert_allclose(got[0], wanted[0], rtol=1e-6)
+    np.testing.assert_allclose(got[1], [*wanted[1], 0], rtol=1e-6)
 
 
 def test_large_logits_keep_the_digits_of_their_difference():

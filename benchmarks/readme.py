@@ -1,0 +1,21 @@
+"""Copy the kept tables into the README, between its markers: `python -m benchmarks.readme`."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+TABLES = {"race": "benchmarks/results/images/table.md", "cost": "benchmarks/results/cost.md"}
+
+
+def filled(readme: str) -> str:
+    """Return the README with each `<!-- name --> ... <!-- end -->` holding the tables of its file."""
+    for name, path in TABLES.items():
+        rows = [line for line in (ROOT / path).read_text().splitlines() if line.startswith("|") or not line]
+        table = "\n".join(rows).strip()
+        marked = rf"(<!-- {name} -->\n).*?(\n<!-- end -->)"
+        readme = re.sub(marked, lambda found, table=table: f"{found[1]}{table}{found[2]}", readme, flags=re.S)
+    return readme
+
+
+if __name__ == "__main__":
+    (ROOT / "README.md").write_text(filled((ROOT / "README.md").read_text()))
