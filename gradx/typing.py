@@ -5,17 +5,27 @@ read by people and by `value.py`, which checks concrete numbers against it and l
 """
 
 from collections.abc import Callable
+from enum import Enum
 from typing import Annotated, Any, NamedTuple
 
 import jax
 from jax.typing import ArrayLike, DTypeLike
 
 PyTree = Any
-Params = Any
+
+
+class TreeKind(Enum):
+    """Whose names the keys of a tree are; `tree.get` and `tree.set` look only at a state's own."""
+
+    PARAMETERS = "the names that the user gave to parameters"
+    STATE = "fields of states, and labels of their parts"
+
+
+Params = Annotated[PyTree, TreeKind.PARAMETERS]
 """A pytree of arrays: what is trained."""
-Updates = Any
+Updates = Annotated[PyTree, TreeKind.PARAMETERS]
 """A pytree like the parameters: gradients on the way in, what is added to the parameters on the way out."""
-State = Any
+State = Annotated[PyTree, TreeKind.STATE]
 """A pytree of arrays whose structure, shapes and dtypes never change after `init`."""
 
 Schedule = Callable[[ArrayLike], jax.Array]

@@ -1,0 +1,78 @@
+"""New trees in the shape of others. They keep the sharding of the leaves that they are shaped like."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike, DTypeLike
+
+from gradx import numerics
+from gradx.typing import PyTree
+
+
+def zeros_like(tree: PyTree, dtype: DTypeLike | None = None) -> PyTree:
+    """Return zeros in the shape of every leaf, in `dtype` or else in at least float32: the moments' start."""
+    return full_like(tree, 0, dtype)
+
+
+def ones_like(tree: PyTree, dtype: DTypeLike | None = None) -> PyTree:
+    """Return ones in the shape of every leaf, in `dtype` or else in at least float32."""
+    return full_like(tree, 1, dtype)
+
+
+def full_like(tree: PyTree, fill_value: ArrayLike, dtype: DTypeLike | None = None) -> PyTree:
+    """Return `fill_value` in the shape of every leaf, in `dtype` or else in at least float32."""
+
+    def full(x: ArrayLike) -> jax.Array:
+        return jnp.full_like(x, fill_value, dtype=dtype or numerics.at_least_float32(jnp.result_type(x)))
+
+    return jax.tree.map(full, tree)
+
+
+def real_full_like(tree: PyTree, fill_value: Any) -> PyTree:
+    """Return `fill_value` in the shape of every leaf, real also for a complex one: the start of a mean of |g|²."""
+
+    def full(x: ArrayLike) -> jax.Array:
+        real = jnp.finfo(numerics.at_least_float32(jnp.result_type(x))).dtype
+        return jnp.full_like(x, fill_value, dtype=real)
+
+    return jax.tree.map(full, tree)
+
+
+def copy(tree: PyTree) -> PyTree:
+    """Return a tree with buffers of its own, in the same dtypes: what a state may keep of the parameters."""
+    return jax.tree.map(lambda x: jnp.array(x, copy=True), tree)
+
+
+def batch_shape(tree: PyTree, shape: tuple[int, ...] = ()) -> PyTree:
+    """Repeat every leaf along new axes `shape` in front of its own: (*shape, *leaf.shape)."""
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (*shape, *jnp.shape(x))), tree)
+
+
+def split_key_like(rng_key: jax.Array, target_tree: PyTree) -> PyTree:
+    """Return a tree like `target_tree` with another random key at each leaf."""
+    treedef = jax.tree.structure(target_tree)
+    return treedef.unflatten(list(jax.random.split(rng_key, treedef.num_leaves)))
+
+
+def random_like(
+    rng_key: jax.Array,
+    target_tree: PyTree,
+    sampler: Callable[..., jax.Array] = jax.random.normal,
+    dtype: DTypeLike | None = None,
+) -> PyTree:
+    """Return random numbers in the shape of every leaf, each leaf with a key of its own.
+
+    Args:
+      rng_key: the key; equal keys give equal trees, however the leaves are sharded.
+      target_tree: leaves with shape and dtype.
+      sampler: called as `sampler(key, shape, dtype)`: `jax.random.normal`, `jax.random.rademacher`, ...
+      dtype: what the sampler is asked for; the leaf's own by default.
+    """
+
+    def draw(key: jax.Array, x: ArrayLike) -> jax.Array:
+        drawn = sampler(key, jnp.shape(x), dtype or jnp.result_type(x))
+        return jnp.full_like(x, 0, dtype=drawn.dtype) + drawn
+
+    return jax.tree.map(draw, split_key_like(rng_key, target_tree), target_tree)

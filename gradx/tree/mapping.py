@@ -1,0 +1,98 @@
+"""`map_leaves`: it carries a leaf rule over trees, and decides in which precision the rule computes."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike, DTypeLike
+
+from gradx import numerics
+from gradx.typing import PyTree
+
+
+def map_leaves(rule: Callable, first: PyTree, *rest: PyTree, **hyper: Any) -> Any:
+    """Apply `rule(x, y, ..., **hyper)` to the leaves of `first` and of the trees beside it.
+
+    Returns one tree for each array that the rule returns; a rule that returns one array gives one tree.
+
+    * Leaves are computed with in the widest precision among them, float32 at least, hyperparameters included; the i-th
+      result is stored in the dtype of the i-th tree. So the trees that a rule renews come first, in the order of its
+      results, and those that it only reads come last.
+    * Where `first` is `None` there is no gradient: the first result is `None` there, the others keep what was stored.
+    * Arrays in `hyper` may be traced; Python numbers and everything else in it are constants of the compiled rule. A
+      leaf of another tree may be a node (a pair, say): the rule gets it whole.
+    * The rule is traced once for each shape, however many leaves have it.
+    """
+    leaves, treedef = jax.tree.flatten(first, is_leaf=_is_none)
+    columns = [leaves, *(_flatten_like(treedef, tree, rule) for tree in rest)]
+    arrays = {name: value for name, value in hyper.items() if _is_array(value)}
+    call = _compiled(rule, tuple((name, value) for name, value in hyper.items() if name not in arrays))
+    rows = [None if row[0] is None else call(row, arrays) for row in zip(*columns, strict=True)]
+    known = next((row for row in rows if row is not None), None)
+    if known is None:  # nothing to map over, and still the number of results must be known
+        known = jax.eval_shape(call, (jnp.float32(0),) * len(columns), arrays)
+    if not isinstance(known, tuple):
+        return treedef.unflatten(rows)
+    kept = list(zip(*columns, strict=True))
+    filled = [row if row is not None else old[: len(known)] for row, old in zip(rows, kept, strict=True)]
+    return tuple(treedef.unflatten([row[i] for row in filled]) for i in range(len(known)))
+
+
+def _is_none(x: Any) -> bool:
+    return x is None
+
+
+def _is_array(x: Any) -> bool:
+    return isinstance(x, jax.Array | np.ndarray | np.generic)
+
+
+def _flatten_like(treedef: Any, tree: PyTree, rule: Callable) -> list:
+    try:
+        return treedef.flatten_up_to(tree)
+    except ValueError as error:
+        raise ValueError(f"{getattr(rule, '__name__', rule)}: the trees differ in structure: {error}") from error
+
+
+@functools.lru_cache(maxsize=4096)
+def _compiled(rule: Callable, static: tuple) -> Callable:
+    """Return `rule` with its precision rule around it, jitted once for all calls with the same structure.
+
+    A closure is called as it is: it may hold tracers, which must not outlive their trace in a cache.
+    """
+
+    def call(row: tuple, arrays: dict) -> Any:
+        real = _widest(jax.tree.leaves(row))
+        lifted = jax.tree.map(functools.partial(_in_precision, real=real), row)
+        hyper = {
+            name: _in_precision(x, real) if _is_array(x) or isinstance(x, float) else x
+            for name, x in (*arrays.items(), *static)
+        }
+        results = rule(*lifted, **hyper)
+        if not isinstance(results, tuple):
+            return results.astype(row[0].dtype)
+        return tuple(jax.tree.map(_store, new, old) for new, old in zip(results, row, strict=False))
+
+    call.__name__ = call.__qualname__ = getattr(rule, "__name__", "rule")
+    is_closure = getattr(rule, "__closure__", None) is not None or not hasattr(rule, "__code__")
+    return call if is_closure else jax.jit(call)
+
+
+def _widest(leaves: list) -> jnp.dtype:
+    dtypes = [jnp.result_type(x) for x in leaves]
+    floats = [numerics.at_least_float32(dtype) for dtype in dtypes if jnp.issubdtype(dtype, jnp.inexact)]
+    return jnp.finfo(functools.reduce(jnp.promote_types, floats, jnp.dtype(jnp.float32))).dtype
+
+
+def _in_precision(x: ArrayLike, real: DTypeLike) -> jax.Array:
+    """Cast a float to the precision `real`, a complex one to its complex partner; leave integers, bools and keys."""
+    x = jnp.asarray(x)
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        return x.astype(jnp.result_type(real, jnp.complex64))
+    return x.astype(real) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+
+def _store(new: jax.Array, old: jax.Array) -> jax.Array:
+    return new.astype(old.dtype)

@@ -1,0 +1,42 @@
+"""The names of a tree's leaves, flax's boxes around them, and trees that are prefixes of others."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from gradx import checks
+from gradx.typing import PyTree
+
+
+def paths(tree: PyTree) -> list[str]:
+    """Return the names of the leaves, in order: `layer/kernel`; the `.value` of flax's boxes is left out."""
+    return [checks.path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def map_with_path(f: Callable, tree: PyTree, *rest: PyTree) -> PyTree:
+    """Apply `f(name, leaf, ...)` with the leaf's name spelt as in `paths`."""
+    return jax.tree_util.tree_map_with_path(lambda path, *xs: f(checks.path_name(path), *xs), tree, *rest)
+
+
+def unbox(tree: PyTree) -> PyTree:
+    """Replace flax's single-array boxes (nnx variables, linen metadata) by their arrays.
+
+    The parameters look the same then at init, where flax shows the boxes, and at update, where it does not.
+    """
+    return jax.tree.map(lambda node: jax.tree.leaves(node)[0] if _is_box(node) else node, tree, is_leaf=_is_box)
+
+
+def _is_box(node: Any) -> bool:
+    children = jax.tree_util.tree_leaves_with_path(node, is_leaf=lambda x: x is not node)
+    return len(children) == 1 and children[0][0] == (jax.tree_util.GetAttrKey("value"),)
+
+
+def broadcast(prefix: PyTree, tree: PyTree, what: str) -> PyTree:
+    """Return `tree`'s structure with each leaf replaced by the leaf of `prefix` above it."""
+    try:
+        return jax.tree.map(lambda leaf, node: jax.tree.map(lambda _: leaf, node), prefix, tree)
+    except ValueError as error:
+        names = f"{what} at {paths(prefix)}, parameters at {paths(tree)}"
+        kinds = f"a {type(prefix).__name__} for a {type(tree).__name__}"
+        raise ValueError(f"{what}: no prefix of the parameters, {kinds}: {names}") from error
