@@ -3,9 +3,7 @@
 A group of `benchmarks.deviations`; the runs are those of the tests, in `tests/oracles/optimizers_trajectory.py`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import ClassVar
 
 import jax
@@ -49,8 +47,10 @@ def _measured(row: trajectory.Row) -> TrajectoryRow:
     with jax.enable_x64(True):
         double = trajectory.deviation(trajectory.run_gradx(row, np.float64), reference)
     ours = trajectory.run_gradx(row, np.float32)
-    peers = {"optax": row.optax and trajectory.run_optax, "torch": row.torch and trajectory.run_torch}
-    paths = {name: _path(name, run, row) for name, run in peers.items()}
+    paths = {
+        "optax": row.optax and trajectory.run_optax(row, np.float32),
+        "torch": row.torch and trajectory.run_torch(row),
+    }
     return TrajectoryRow(
         name=row.name,
         float64=double,
@@ -58,8 +58,3 @@ def _measured(row: trajectory.Row) -> TrajectoryRow:
         **{name: path and trajectory.deviation(path, reference) for name, path in paths.items()},
         **{f"float32_{name}": path and trajectory.deviation(ours, path) for name, path in paths.items()},
     )
-
-
-def _path(name: str, run: Callable | None, row: trajectory.Row) -> list[trajectory.Tree] | None:
-    """Return the peer's trajectory in float32; None where it has none or is not installed."""
-    return run(row, np.float32) if run is not None and find_spec(name) is not None else None

@@ -97,8 +97,8 @@ def test_public_schedules_are_values():
     assert isinstance(gradx.cosine_decay_schedule(1.0, 10), ScheduleValue)
 
 
-def test_snapshot_of_the_public_names():
-    """A name is added or removed knowingly: this list changes with it."""
+def test_released_names_stay():
+    """A name leaves, or moves, only together with this list; new ones join it at a release."""
     from tests.api_snapshot import NAMES
 
-    assert sorted(public(gradx)) == sorted(NAMES)
+    assert set(NAMES) - set(public(gradx)) == set()

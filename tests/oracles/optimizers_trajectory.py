@@ -17,6 +17,7 @@ import numpy as np
 
 import gradx
 from tests import oracles
+from tests.oracles.recorded import from_torch
 
 STEPS = 50
 SHAPES = {"heads": (3, 2, 2), "kernel": (3, 3, 2, 4), "matrix": (4, 3), "scalar": (), "vector": (5,)}
@@ -195,12 +196,15 @@ def _run_pair(init: Callable, update: Callable, apply_updates: Callable, corrupt
 
 
 @functools.cache
-def run_torch(row: Row, dtype: Any) -> list[Tree]:
-    """Return the parameters after each step of torch."""
-    import torch
+def run_torch(row: Row) -> list[Tree]:
+    """Return the float32 parameters after each step of torch."""
+    paths = from_torch(f"trajectory {row.name}", functools.partial(_torch_path, row))
+    return [{name: path[step] for name, path in paths.items()} for step in range(STEPS)]
 
+
+def _torch_path(row: Row, torch: Any) -> Tree:
     assert row.torch is not None
-    params = {name: torch.nn.Parameter(torch.tensor(x)) for name, x in start(dtype).items()}
+    params = {name: torch.nn.Parameter(torch.tensor(x)) for name, x in start(np.float32).items()}
     optimizer, path = row.torch(torch, list(params.values())), []
     for step in range(STEPS):
         values = {name: p.detach().numpy() for name, p in params.items()}
@@ -208,7 +212,7 @@ def run_torch(row: Row, dtype: Any) -> list[Tree]:
             params[name].grad = torch.tensor(g)
         optimizer.step()
         path.append({name: p.detach().numpy().copy() for name, p in params.items()})
-    return path
+    return {name: np.stack([values[name] for values in path]) for name in params}
 
 
 def deviation(path: list[Tree], other: list[Tree]) -> float:

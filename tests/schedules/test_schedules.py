@@ -13,6 +13,7 @@ import pytest
 
 import gradx
 from gradx.value import ScheduleValue
+from tests.oracles.recorded import from_torch
 from tests.schedules.cases import CASES, Case
 
 FLOAT64 = 1e-14
@@ -78,17 +79,20 @@ def test_optax_agrees_at_every_step(case: Case):
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.torch], ids=str)
 def test_torch_agrees_at_every_step(case: Case):
-    torch = pytest.importorskip("torch")
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=case.base)
-    scheduler = case.torch(torch.optim.lr_scheduler, optimizer)
-    theirs = []
     steps = np.arange(1 + (case.last if case.torch_last is None else case.torch_last))
-    for n in steps:
-        theirs.append(float(optimizer.param_groups[0]["lr"]))
-        optimizer.step()
-        if n < steps[-1]:  # OneCycleLR refuses a step past its last
-            scheduler.step()
-    assert furthest(case.ours(steps), np.array(theirs)) <= FLOAT32
+
+    def run(torch):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=case.base)
+        scheduler, values = case.torch(torch.optim.lr_scheduler, optimizer), []
+        for n in steps:
+            values.append(float(optimizer.param_groups[0]["lr"]))
+            optimizer.step()
+            if n < steps[-1]:  # OneCycleLR refuses a step past its last
+                scheduler.step()
+        return {"values": np.array(values)}
+
+    theirs = from_torch(f"schedule {case}", run)["values"]
+    assert furthest(case.ours(steps), theirs) <= FLOAT32
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.ours.name != "sgdr_schedule"], ids=str)
