@@ -1,25 +1,20 @@
 """The picture of a race: metric, loss and learning rate against the steps.
 
-The colours are Okabe and Ito's, which the colour-blind tell apart; each optimizer also has a dash and a marker of its
-own, so that the lines stay apart in a black and white print.
+Lines look as in `gradx.viz`.
 """
 
 import statistics
 from collections.abc import Sequence
-from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter
 
 from benchmarks.report import Race, Run
+from gradx.viz.style import finish, line_styles, marks
 
-COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-DASHES = ((), (5, 1.5), (1.2, 1.2), (5, 1.5, 1.2, 1.5), (9, 2))
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-MARKS_PER_LINE = 8
 HIDDEN = 0.05
 """The share of the points, the worst (the beginning, a spike), that may lie outside the metric's axis."""
 RATE_DECADES = 1e4
@@ -30,16 +25,16 @@ def draw(race: Race, path: Path) -> None:
     """Draw the curves into a PNG file; with several seeds the line is their mean, and a band goes from end to end."""
     figure = Figure(figsize=(11, 4), dpi=130, layout="constrained")
     metric_axes, loss_axes, rate_axes = figure.subplots(1, 3, width_ratios=(1.5, 1.2, 0.9))
-    for i, (optimizer, style) in enumerate(zip(race.optimizers, _styles(), strict=False)):
-        style["markevery"] = _marks(len(race.of(optimizer)[0].points), i / len(race.optimizers))
+    for i, (optimizer, style) in enumerate(zip(race.optimizers, line_styles(), strict=False)):
+        style["markevery"] = marks(len(race.of(optimizer)[0].points), i / len(race.optimizers))
         runs = race.of(optimizer)
         label = f"{optimizer}  {race.metric.show(statistics.mean(run.points[-1].metric for run in runs))}"
         _line(metric_axes, runs, "metric", style, label)
         _line(loss_axes, runs, "test_loss", style)
         _line(rate_axes, runs[:1], "learning_rate", style)
     _finish_metric(metric_axes, race)
-    _finish(loss_axes, "test loss", log=True)
-    _finish(rate_axes, "learning rate", log=True)
+    finish(loss_axes, "test loss", log=True)
+    finish(rate_axes, "learning rate", log=True)
     rates = [p.learning_rate for run in race.runs for p in run.points if p.learning_rate > 0]
     if rates:
         highest = max(rates)
@@ -47,17 +42,6 @@ def draw(race: Race, path: Path) -> None:
     figure.suptitle(f"{race.title}: {race.steps} steps of {race.batch_size}", x=0.01, ha="left", fontsize=12)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Software": None})
-
-
-def _styles() -> list[dict]:
-    rows = zip(COLOURS * len(DASHES), cycle(DASHES), cycle(MARKERS), strict=False)
-    return [{"color": color, "dashes": dashes, "marker": marker} for color, dashes, marker in rows]
-
-
-def _marks(points: int, shift: float) -> tuple[int, int]:
-    """Return the first marked point and the stride, shifted from line to line so that marks do not cover each other."""
-    stride = max(1, points // MARKS_PER_LINE)
-    return int(shift * stride), stride
 
 
 def _line(axes: Axes, runs: Sequence[Run], name: str, style: dict, label: str = "") -> None:
@@ -71,7 +55,7 @@ def _line(axes: Axes, runs: Sequence[Run], name: str, style: dict, label: str = 
 
 def _finish_metric(axes: Axes, race: Race) -> None:
     metric = race.metric
-    _finish(axes, metric.name)
+    finish(axes, metric.name)
     axes.axhline(metric.target, color="0.4", linewidth=0.8, zorder=1.6)  # above the grid, below the curves
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: metric.show(value)))
     values = sorted(p.metric for run in race.runs for p in run.points if np.isfinite(p.metric))
@@ -86,15 +70,3 @@ def _finish_metric(axes: Axes, race: Race) -> None:
     corner = "lower right" if metric.higher_is_better else "upper right"
     style = {"framealpha": 0.9, "edgecolor": "white", "handlelength": 3.5}
     axes.legend([handles[i] for i in order], [labels[i] for i in order], loc=corner, **style)
-
-
-def _finish(axes: Axes, title: str, *, log: bool = False) -> None:
-    axes.set_title(title, fontsize=10, loc="left")
-    axes.set_xlabel("step")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="0.9", linewidth=0.6)
-    axes.set_xlim(left=0)
-    if log:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())

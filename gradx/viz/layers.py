@@ -1,0 +1,47 @@
+"""A heat map of numbers by layer and step: where gradients vanish or explode."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jax.typing import ArrayLike
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from gradx.viz.style import new_figure
+
+ROW = 0.28
+"""Inches for each layer."""
+
+
+def layer_heat_map(values: ArrayLike, names: Sequence[str], *, title: str = "gradient norm") -> Figure:
+    """Draw positive numbers by layer (rows, the first on top) and step (columns), coloured on a logarithmic scale.
+
+    Zeros and numbers that are not finite stay white with a cross-hatch: they have no logarithm.
+
+    Args:
+      values: [steps, layers], the norms that `gradx.diagnose` keeps, say.
+      names: of the layers.
+      title: what the numbers are.
+
+    Raises ValueError when shapes and names differ, or no entry is positive and finite.
+    """
+    table = np.asarray(values, float).T
+    if table.ndim != 2 or len(table) != len(names):
+        raise ValueError(f"viz.layer_heat_map: values are {np.shape(values)}, wanted [steps, {len(names)}]")
+    good = np.isfinite(table) & (table > 0)
+    if not good.any():
+        raise ValueError("viz.layer_heat_map: no value is positive and finite")
+    figure = new_figure(7.0, 1.4 + ROW * len(names))
+    axes = figure.subplots()
+    hatched = {"facecolor": "white", "edgecolor": "0.7", "hatch": "xxx", "zorder": 0}
+    axes.add_patch(Rectangle((-0.5, -0.5), table.shape[1], table.shape[0], **hatched))
+    norm = LogNorm(table[good].min(), table[good].max())
+    image = axes.imshow(
+        np.where(good, table, np.nan), aspect="auto", norm=norm, cmap="cividis", interpolation="nearest"
+    )
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_xlabel("step")
+    axes.set_title(title, fontsize=10, loc="left")
+    figure.colorbar(image, ax=axes)
+    return figure

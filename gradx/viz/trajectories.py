@@ -1,0 +1,106 @@
+"""The ways of optimizers down a surface, as a picture and as a film."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.animation import FuncAnimation
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gradx.core import GradientTransformation
+from gradx.viz.style import line_styles, marks, new_figure
+from gradx.viz.surfaces import SURFACES, Surface, descend
+
+GRID = 200
+LEVELS = 24
+FRAMES_PER_SECOND = 15
+
+
+def trajectories(surface: str | Surface, optimizers: Mapping[str, GradientTransformation], steps: int = 100) -> Figure:
+    """Draw the contours of a surface and the way of each optimizer over it; stars are minima.
+
+    Args:
+      surface: a name in `SURFACES`, or a surface of your own.
+      optimizers: from label to optimizer.
+      steps: of each.
+
+    The legend says how high each ends. A way that leaves the window goes on outside of it.
+
+    >>> import gradx
+    >>> from gradx import viz
+    >>> figure = viz.trajectories("ravine", {"sgd": gradx.sgd(0.06), "adam": gradx.adam(0.3)})
+    """
+    name, surface = _named(surface)
+    figure = new_figure()
+    axes = figure.subplots()
+    _contours(axes, surface)
+    for i, (label, tx) in enumerate(optimizers.items()):
+        points = np.asarray(descend(tx, surface, steps))
+        style = line_styles()[i % len(line_styles())]
+        every = marks(len(points), i / len(optimizers))
+        ends = f"{label}: {_height(surface, points[-1])}"
+        axes.plot(*points.T, label=ends, linewidth=1.6, markersize=5, markevery=every, **style)
+    axes.set_title(f"{name}, {steps} steps", fontsize=10, loc="left")
+    axes.legend(framealpha=0.9, edgecolor="white", handlelength=3.5, fontsize=8)
+    return figure
+
+
+def animate_trajectories(
+    surface: str | Surface, optimizers: Mapping[str, GradientTransformation], steps: int = 100, every: int = 2
+) -> FuncAnimation:
+    """Return a film of the optimizers on their ways, a frame for each `every` steps.
+
+    `animation.save("x.gif", writer="pillow")` writes it; in a notebook `HTML(animation.to_jshtml())` shows it.
+    """
+    name, surface = _named(surface)
+    figure = new_figure()
+    axes = figure.subplots()
+    _contours(axes, surface)
+    ways = [np.asarray(descend(tx, surface, steps)) for tx in optimizers.values()]
+    lines, heads = [], []
+    for label, style in zip(optimizers, line_styles(), strict=False):
+        plain = {key: x for key, x in style.items() if key != "marker"}
+        lines += axes.plot([], [], linewidth=1.6, **plain)
+        heads += axes.plot(
+            [], [], linestyle="", markersize=7, label=label, color=style["color"], marker=style["marker"]
+        )
+    axes.legend(framealpha=0.9, edgecolor="white", fontsize=8)
+
+    def show(step: int) -> list:
+        axes.set_title(f"{name}, step {step}", fontsize=10, loc="left")
+        for line, head, way in zip(lines, heads, ways, strict=True):
+            line.set_data(*way[: step + 1].T)
+            head.set_data(*way[step : step + 1].T)
+        return [*lines, *heads]
+
+    return FuncAnimation(figure, show, frames=range(0, steps + 1, every), interval=1000 // FRAMES_PER_SECOND)
+
+
+def _named(surface: str | Surface) -> tuple[str, Surface]:
+    if isinstance(surface, Surface):
+        return getattr(surface.height, "__name__", "surface"), surface
+    if surface not in SURFACES:
+        raise ValueError(f"viz: no surface {surface!r}; there are {', '.join(SURFACES)}")
+    return surface, SURFACES[surface]
+
+
+def _contours(axes: Axes, surface: Surface) -> None:
+    """Draw lines of equal height, closer together near the lowest point: at equal steps of the fourth root."""
+    left, right, bottom, top = surface.window
+    x, y = jnp.meshgrid(jnp.linspace(left, right, GRID), jnp.linspace(bottom, top, GRID))
+    height = np.asarray(jax.vmap(jax.vmap(surface.height))(jnp.stack([x, y], -1)))
+    low, high = height.min(), height.max()
+    levels = low + (high - low) * np.linspace(0.02, 1, LEVELS) ** 4
+    axes.contour(x, y, height, levels=levels, colors="0.75", linewidths=0.7)
+    for minimum in surface.minima:
+        axes.plot(*minimum, "*", color="#D55E00", markersize=12, zorder=5)
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _height(surface: Surface, point: np.ndarray) -> str:
+    height = float(surface.height(jnp.asarray(point)))
+    return f"{height:.2g}" if np.isfinite(height) else "diverged"
