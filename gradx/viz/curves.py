@@ -36,6 +36,7 @@ def training_curves(
     steps: ArrayLike | None = None,
     *,
     title: str = "loss",
+    xlabel: str = "step",
     log: bool = False,
     target: float | None = None,
 ) -> Figure:
@@ -45,6 +46,7 @@ def training_curves(
       curves: from label to values, [points] or [seeds, points]. NaN leaves a gap.
       steps: where the points stand, [points]; 0, 1, 2, ... by default.
       title: what the values are.
+      xlabel: what `steps` counts.
       log: whether they stand on a logarithmic axis.
       target: drawn as a thin horizontal line.
 
@@ -69,7 +71,7 @@ def training_curves(
             axes.fill_between(at, lines.min(0), lines.max(0), color=style["color"], alpha=0.15, linewidth=0)
     if target is not None:
         axes.axhline(target, color="0.4", linewidth=0.8)
-    finish(axes, title, log=log)
+    finish(axes, title, log=log, xlabel=xlabel)
     axes.legend(framealpha=0.9, edgecolor="white", handlelength=3.5)
     return figure
 
@@ -93,8 +95,7 @@ def learning_rate_curve(curve: Any) -> Figure:
     axes.axhline(first, color="0.6", linewidth=0.8, label="loss before the first step")
     suggestion = float(curve.suggestion)
     axes.axvline(suggestion, color="black", dashes=(5, 1.5), linewidth=1.2, label=f"suggestion: {suggestion:.2g}")
-    finish(axes, f"loss after {losses.shape[1]} steps")
-    axes.set_xlabel("learning rate")
+    finish(axes, f"loss after {losses.shape[1]} steps", xlabel="learning rate")
     axes.set_xscale("log")
     axes.set_xlim(rates.min(), rates.max())
     plain_numbers(axes.xaxis)

@@ -14,7 +14,7 @@ from gradx.viz.style import line_styles, marks, new_figure
 from gradx.viz.surfaces import SURFACES, Surface, descend
 
 GRID = 200
-LEVELS = 24
+LEVELS = 16
 FRAMES_PER_SECOND = 15
 
 

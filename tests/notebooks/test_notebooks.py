@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-LARGEST_KILOBYTES = 500
+LARGEST_KILOBYTES = 1000
 MACHINE = re.compile(r"/(home|root|tmp|work|Users|usr)/|[A-Z]:\\\\|site-packages|https?://localhost")
 
 
