@@ -50,4 +50,4 @@ def plain_numbers(axis: Any) -> None:
 
 def new_figure(width: float = 6.5, height: float = 4.0) -> Figure:
     """Return an empty figure, in inches."""
-    return Figure(figsize=(width, height), dpi=130, layout="constrained")
+    return Figure(figsize=(width, height), dpi=105, layout="constrained")
