@@ -8,6 +8,7 @@ from gradx import perturbations as perturbations
 from gradx import projections as projections
 from gradx import schedules as schedules
 from gradx import tree as tree
+from gradx import tune as tune
 from gradx.combine import MaskedState as MaskedState
 from gradx.combine import PartitionState as PartitionState
 from gradx.combine import chain as chain
