@@ -80,6 +80,21 @@ class Race:
         text = json.dumps(self.as_json(), indent=1, allow_nan=False)
         write_whole(path, re.sub(NUMBERS_ON_LINES, lambda found: " ".join(found[0].split()), text) + "\n")
 
+    def resume(self, path: Path) -> None:
+        """Take the finished runs of a race that was interrupted, if it was this one, on this machine and versions.
+
+        A race that went to its end is not resumed: to start it again means to measure again.
+        """
+        if not path.exists():
+            return
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        mine = self.as_json()
+        same = all(
+            kept.get(key) == mine[key] for key in ("task", "metric", "steps", "batch_size", "versions", "platform")
+        )
+        if same and not kept["finished"]:
+            self.runs = [_run_from_json(run, self.steps) for run in kept["runs"] if run["finished"]]
+
     def as_json(self) -> dict[str, Any]:
         """Return everything as lists, dicts, strings and numbers; what is not finite is null."""
         metric = self.metric
@@ -182,6 +197,14 @@ def _run_as_json(run: Run, metric: Metric) -> dict[str, Any]:
         "milliseconds_per_step": _finite(run.milliseconds_per_step),
         "curves": {name: [_finite(getattr(point, name)) for point in run.points] for name in Point._fields},
     }
+
+
+def _run_from_json(kept: dict[str, Any], steps: int) -> Run:
+    state_bytes = round(kept["state_bytes_per_parameter"] * kept["parameters"])
+    run = Run(kept["optimizer"], kept["seed"], kept["recipe"], steps, kept["parameters"], state_bytes)
+    columns = [[math.nan if x is None else x for x in kept["curves"][name]] for name in Point._fields]
+    run.points = [Point(*row) for row in zip(*columns, strict=True)]
+    return run
 
 
 def _finite(x: float) -> float | None:

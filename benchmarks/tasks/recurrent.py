@@ -32,8 +32,8 @@ TASK = Task(
     model=Recurrent,
     loss=loss,
     metric=Metric("held-out bits per byte", bits_per_byte, target=2.8, higher_is_better=False, style=".3f"),
-    # By `benchmarks.rates`: of 1, 3, 10 ... the best on held-out training data. Three times as much diverges for sgd and
-    # momentum.
+    # By `benchmarks.rates`: of 1, 3, 10 ... the best on held-out training data. Three times as much diverges
+    # for sgd and momentum.
     learning_rates={"sgd": 3.0, "momentum": 1.0, "rmsprop": 1e-2, "adam": 3e-3, "adamw": 3e-2},
     batch_size=32,
     steps=1000,

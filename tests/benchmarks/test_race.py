@@ -27,7 +27,7 @@ from benchmarks.progress import Progress
 from benchmarks.report import Race, Run, write_whole
 from benchmarks.roster import ROSTER
 from benchmarks.task import Metric, Task
-from benchmarks.training import Point, Problem
+from benchmarks.training import Point, Problem, Training
 
 ROOT = Path(__file__).parents[2]
 OUTPUTS = {"results.json", "curves.png", "table.md"}
@@ -311,6 +311,40 @@ def test_a_whole_race(tmp_path, monkeypatch, capsys):
     heading = "| optimizer | test error | test loss | steps to 0.500 | ms/step | state B/param |"
     assert (out / "table.md").read_text().startswith(heading)
     assert "results.json, curves.png and table.md" in capsys.readouterr().out
+
+
+def test_an_interrupted_race_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tasks, "load", lambda name: LINE)
+    arguments = ["images", "--optimizers", "adam", "sgd", "--steps", "12", "--out", str(tmp_path)]
+    advance, seen = Training.advance, []
+
+    def stop_at_the_fifth(training, steps):
+        seen.append(training.step)
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+        return advance(training, steps)
+
+    monkeypatch.setattr(Training, "advance", stop_at_the_fifth)
+    assert race.main(arguments) == race.INTERRUPTED
+    first = json.loads((tmp_path / "results.json").read_text())
+    assert [run["finished"] for run in first["runs"]] == [True, False]
+    assert race.main(arguments) == 0
+    assert len(seen) == 5 + 3  # sgd's three stretches alone; adam's were kept
+    second = json.loads((tmp_path / "results.json").read_text())
+    assert second["finished"] is True
+    assert second["runs"][0] == first["runs"][0]
+    assert race.main(arguments) == 0
+    assert len(seen) == 5 + 3 + 6  # what was finished is measured anew
+    assert race.main([*arguments, "--steps", "6"]) == 0
+    assert json.loads((tmp_path / "results.json").read_text())["steps"] == 6
+
+
+def test_all_races_every_task_into_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(tasks, "load", lambda name: LINE)
+    monkeypatch.setattr(tasks, "names", lambda: ["one", "two"])
+    assert race.main(["all", "--optimizers", "sgd", "--budget", "short", "--out", str(tmp_path)]) == 0
+    steps = {name: json.loads((tmp_path / name / "results.json").read_text())["steps"] for name in ("one", "two")}
+    assert steps == dict.fromkeys(("one", "two"), round(LINE.steps / 4))
 
 
 def test_rates_are_tried_around_the_one_in_use():
