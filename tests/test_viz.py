@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import gradx
-from gradx import viz
+from gradx import tune, viz
 from gradx.viz.style import line_styles
 
 
@@ -72,6 +72,11 @@ def test_learning_rate_curve_marks_what_failed(tmp_path):
     np.testing.assert_array_equal(found["suggestion: 0.01"][0], [0.01, 0.01])
     assert figure.axes[0].get_xscale() == "log"
     assert inked(figure, tmp_path / "x.png") > 0.005
+
+
+def test_learning_rate_curve_shows_what_lr_find_found():
+    curve = tune.lr_find(gradx.sgd(1.0), lambda w, _: jnp.sum(w**2), jnp.ones(3), steps=10)
+    assert f"suggestion: {curve.suggestion:.2g}" in lines(viz.learning_rate_curve(curve))
 
 
 def test_layer_heat_map(tmp_path):

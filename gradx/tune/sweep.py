@@ -1,0 +1,116 @@
+"""Train with many values of some hyperparameters, and with several seeds, in one compiled program."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from gradx import checks
+from gradx.core import GradientTransformation
+from gradx.tune.members import listed_values, stack_members
+from gradx.typing import PyTree
+
+OWNER = "sweep"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SweepResult:
+    """What a sweep returns."""
+
+    values: dict[str, list]
+    """The swept hyperparameters by name; entry i of each list is member i's."""
+    results: PyTree
+    """What `train` returned, as NumPy arrays: each leaf has the leading axes [members, seeds]."""
+
+    def best(self, score: Callable[[PyTree], ArrayLike] = lambda results: results) -> dict[str, Any]:
+        """Return the hyperparameters of the member with the lowest score, for `gradx.replace(tx, **best)`.
+
+        Args:
+          score: from the results to numbers [members, seeds] (averaged over the seeds) or [members]; without it the
+            results themselves. A member with NaN in it is never the best.
+
+        Raises ValueError for another shape, or when every score is NaN.
+        """
+        leaves = jax.tree.leaves(score(self.results))
+        members = len(next(iter(self.values.values())))
+        shape = np.shape(leaves[0]) if len(leaves) == 1 else None
+        if shape is None or len(shape) not in (1, 2) or shape[0] != members:
+            found = f"shape {shape}" if shape is not None else f"{len(leaves)} arrays"
+            raise ValueError(
+                f"SweepResult.best: score must return one array [members, seeds] or [members], here {members} members,"
+                f" got {found}: say what counts, best(lambda results: results[..., -1])"
+            )
+        scores = np.asarray(leaves[0], float).reshape(members, -1).mean(axis=1)
+        if np.isnan(scores).all():
+            raise ValueError("SweepResult.best: the score of every member is NaN")
+        i = int(np.nanargmin(scores))
+        return {name: x[i] for name, x in self.values.items()}
+
+    def __repr__(self) -> str:
+        members = len(next(iter(self.values.values())))
+        shapes = jax.tree.map(checks.describe, self.results)
+        return f"SweepResult({members} members over {', '.join(self.values)}; results {shapes})"
+
+
+def sweep(
+    tx: GradientTransformation,
+    train: Callable[[GradientTransformation, jax.Array], PyTree],
+    values: Mapping[str, Sequence],
+    *,
+    seeds: int | Sequence[int] | jax.Array = 1,
+    chunk: int | None = None,
+    progress: Callable[[int, int], Any] | None = None,
+) -> SweepResult:
+    """Run `train(tx, key)` for every member and seed in one compiled program, and return all results.
+
+    Member i is `gradx.replace(tx, name=values[name][i], ...)`; all are built and checked before any runs.
+
+    Args:
+      tx: the transformation to vary.
+      train: makes parameters and state, trains (`jax.lax.scan` over the steps), returns a pytree of arrays. It is
+        traced once. Arrays that it closes over are shared by all members.
+      values: name, as `gradx.replace` takes it, to a list with one value a member: numbers, arrays, schedules of one
+        kind. The lists are taken together; `gradx.tune.grid` makes every combination.
+      seeds: n for the keys `jax.random.key(0)` to `key(n - 1)`, or the seeds, or an array of keys. Every member gets
+        the same.
+      chunk: how many members run at once, each with all its seeds; None for all. Memory grows with chunk · seeds times
+        one run's: halve it until it fits. The last chunk is filled up, so all use one program.
+      progress: called with (members done, members) after each chunk.
+
+    Raises TypeError or ValueError for wrong names, lengths and ranges, and for values that change the program.
+    """
+    listed = listed_values(OWNER, values)
+    stacked = stack_members(OWNER, tx, listed)
+    keys = _keys(seeds)
+    members = len(next(iter(listed.values())))
+    if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int | np.integer) or chunk < 1):
+        raise ValueError(f"{OWNER}: chunk must be None or an integer of at least 1, got {chunk!r}")
+    size = members if chunk is None else min(int(chunk), members)
+    run = jax.jit(jax.vmap(jax.vmap(train, (None, 0)), (0, None)))
+    parts = []
+    for start in range(0, members, size):
+        indices = np.minimum(np.arange(start, start + size), members - 1)
+        done = min(start + size, members)
+        part = jax.device_get(run(jax.tree.map(lambda x: x[indices], stacked), keys))  # noqa: B023
+        parts.append(jax.tree.map(lambda x: x[: done - start], part))  # noqa: B023
+        if progress is not None:
+            progress(done, members)
+    return SweepResult(listed, jax.tree.map(lambda *x: np.concatenate(x), *parts))
+
+
+def _keys(seeds: Any) -> jax.Array:
+    """Return an array of keys [seeds]."""
+    if isinstance(seeds, jax.Array) and jax.dtypes.issubdtype(seeds.dtype, jax.dtypes.prng_key):
+        if seeds.ndim != 1 or not len(seeds):
+            raise ValueError(f"{OWNER}: an array of keys must have one axis and one key at least, got {seeds.shape}")
+        return seeds
+    if isinstance(seeds, int | np.integer) and not isinstance(seeds, bool):
+        seeds = range(int(seeds))
+    numbers = np.asarray(seeds)
+    if numbers.ndim != 1 or not numbers.size or not np.issubdtype(numbers.dtype, np.integer):
+        raise ValueError(f"{OWNER}: seeds must be a number of at least 1, a list of integers or an array of keys")
+    return jnp.stack([jax.random.key(int(seed)) for seed in numbers])
