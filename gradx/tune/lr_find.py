@@ -117,8 +117,10 @@ def suggest(rates: np.ndarray, losses: np.ndarray, untrained: np.ndarray) -> tup
     """
     losses, untrained = losses.astype(float), untrained.astype(float)
     last = max(1, losses.shape[1] // LAST)
-    finite = np.isfinite(losses).all(axis=1)
-    end = np.where(finite, np.where(finite[:, None], losses, 0)[:, -last:].mean(axis=1), np.inf)
+    with np.errstate(invalid="ignore"):  # infinities of both signs
+        end = losses[:, -last:].mean(axis=1)
+    finite = np.asarray(np.isfinite(losses).all(axis=1))
+    end = np.where(finite, end, np.inf)
     start = untrained[-last:].mean()
     learned = end < start
     if not learned.any():
