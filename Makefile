@@ -10,7 +10,7 @@ export JAX_PLATFORMS ?= cpu
 .PHONY: demo test lint types suite notebooks results clean
 
 demo: $(VENV)/.demo  ## train a small network on real digits with five optimizers and show who wins
-	$(BIN)/python -m benchmarks.race $(RACE)
+	$(BIN)/python -m benchmarks.race $(RACE) --no-tune --seeds 1
 
 test: lint types suite  ## everything that must hold before a change lands
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from benchmarks.report import Race, Run
+from benchmarks.results import Race, Run
 from gradx.viz.style import finish, line_styles, marks
 
 HIDDEN = 0.05
@@ -39,7 +39,7 @@ def draw(race: Race, path: Path) -> None:
     if rates:
         highest = max(rates)
         rate_axes.set_ylim(max(min(rates) / 2, highest / RATE_DECADES), 2 * highest)
-    figure.suptitle(f"{race.title}: {race.steps} steps of {race.batch_size}", x=0.01, ha="left", fontsize=12)
+    figure.suptitle(f"{race.title}: {race.steps} steps of {race.step}", x=0.01, ha="left", fontsize=12)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Software": None})
 

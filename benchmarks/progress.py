@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from benchmarks.report import NOTHING, Run
+from benchmarks.results import NOTHING, Run
 from benchmarks.task import Metric
 
 BAR_WIDTH = 24
@@ -40,10 +40,14 @@ class Progress:
             last = run.points[-1]
             self.console.print(
                 f"{self._label(run.optimizer, run.seed):<12} {run.steps} steps: test loss {last.test_loss:.4f}, "
-                f"{self.metric.name} {self.metric.show(last.metric)}, {run.milliseconds_per_step:.1f} ms/step",
+                f"{self.metric.name} {self.metric.show(last.metric)}, {run.milliseconds_per_step:.3g} ms/step",
                 highlight=False,
                 soft_wrap=True,
             )
+
+    def note(self, text: str) -> None:
+        """Say something; on a terminal above the table."""
+        self.console.print(text, highlight=False, soft_wrap=True)
 
     def _label(self, optimizer: str, seed: int) -> str:
         seeds = {s for _, s in self.planned}

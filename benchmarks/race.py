@@ -1,29 +1,42 @@
-"""A race: one task, one training for each optimizer and seed, a table, a picture.
+"""A race: one task, learning rates tuned for each optimizer, then a training for each seed, a table, a picture.
 
-python -m benchmarks.race images --optimizers sgd adamw --steps 600 --seeds 0 1 2 --out out/race/images
+python -m benchmarks.race images --optimizers sgd adamw --seeds 3
 python -m benchmarks.race all --budget short
 
-A race that was interrupted goes on where it stopped when it is started again with the same folder.
+The rates are tuned on data held out from the training set: the same grid for every optimizer, around the rate in the
+task's file. All rates of an optimizer train as one program, then all its seeds. A race that was interrupted goes on
+where it stopped when it is started again with the same folder.
 """
 
 import argparse
+import math
+import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import tasks
+from benchmarks import report, tasks
 from benchmarks.pictures import draw
 from benchmarks.progress import Progress
-from benchmarks.report import Race, Run
-from benchmarks.roster import ROSTER
-from benchmarks.task import Task
-from benchmarks.training import Problem
+from benchmarks.results import Race, Run, Tuning
+from benchmarks.task import Learner, Task
+from benchmarks.training import Training
+from gradx import GradientTransformation
 
 EVERY = "all"
-BUDGETS = {"full": 1.0, "short": 0.25}
-"""The share of a task's steps that are done; schedules are as much shorter."""
+BUDGETS = {"full": (1.0, 3), "short": (0.25, 1)}
+"""The share of a task's steps that are done (schedules are as much shorter), and the seeds."""
+REACH = 2
+"""So many rates to either side of the one in the task's file, in the series 1, 3, 10, 30 ..."""
+WIDTH = 140
+"""Of the table in a file."""
+LAST = 4
+"""A rate is judged by the mean metric over the last quarter of the looks, so that one lucky look does not decide."""
+FIRST_TUNING_SEED = 1000
+"""And those that follow: none of those that race."""
 INTERRUPTED = 130
 """The exit status of a program that Ctrl-C ended, by the shells' convention."""
 
@@ -32,72 +45,153 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     parser = _parser()
     args = parser.parse_args(arguments)
-    chosen = tasks.names() if args.task == EVERY else [args.task]
-    loaded = {name: tasks.load(name) for name in chosen}
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    loaded = {}
+    for name in tasks.names() if args.task == EVERY else [args.task]:
+        try:
+            loaded[name] = tasks.load(name)
+        except tasks.Unavailable as problem:
+            if args.task != EVERY:
+                parser.error(str(problem))
+            console.print(f"{problem}; left out", soft_wrap=True)
     for name, task in loaded.items():
         if unknown := [x for x in args.optimizers or [] if x not in task.learning_rates]:
             parser.error(
                 f"unknown optimizer {', '.join(map(repr, unknown))}; {name} has {', '.join(task.learning_rates)}"
             )
-    console = Console(highlight=False)
+    root = args.out or Path("out", "race")
     for name, task in loaded.items():
-        out = Path("out", "race", name) if args.out is None else args.out / name if args.task == EVERY else args.out
-        if status := race(name, task, args, out, console):
+        out = root / name if args.out is None or args.task == EVERY else args.out
+        if status := Runner(name, task, args, out, console).race():
             return status
+    if args.task == EVERY:
+        report.build(root)
+        console.print(f"README.md and report.html are in {root}", soft_wrap=True)
     return 0
 
 
-def race(name: str, task: Task, args: argparse.Namespace, out: Path, console: Console) -> int:
-    """Run one race, show and keep what it measured; return the exit status."""
-    steps = max(1, round(BUDGETS[args.budget] * task.steps)) if args.steps is None else args.steps
-    result = Race(name, task.title, task.metric, steps, task.batch_size)
-    result.resume(out / "results.json")
-    optimizers = list(dict.fromkeys(args.optimizers or task.learning_rates))
-    try:
-        run_all(result, task, optimizers, list(dict.fromkeys(args.seeds)), out, console)
-    except KeyboardInterrupt:
-        console.print("interrupted: what was measured so far follows; the same command goes on from here")
-    if not result.optimizers:
-        return INTERRUPTED
-    draw(result, out / "curves.png")
-    result.write_table(out / "table.md")
-    console.print(result.table())
-    console.print(f"results.json, curves.png and table.md are in {out}", soft_wrap=True)
-    return 0 if result.finished else INTERRUPTED
+@dataclass
+class Runner:
+    """One race, as the command line asks for it."""
+
+    name: str
+    task: Task
+    args: argparse.Namespace
+    out: Path
+    console: Console
+
+    def race(self) -> int:
+        """Run the race, show and keep what it measured; return the exit status."""
+        task, share = self.task, BUDGETS[self.args.budget]
+        steps = self.args.steps or max(1, round(share[0] * task.steps))
+        self.result = Race(self.name, task.title, task.metric, steps, task.step, task.textbook, task.source)
+        self.result.resume(self.out / "results.json", finished=self.args.add)
+        try:
+            self.run_all(list(dict.fromkeys(self.args.optimizers or task.learning_rates)), self.args.seeds or share[1])
+        except KeyboardInterrupt:
+            self.console.print("interrupted: what was measured so far follows; the same command goes on from here")
+        if not self.result.optimizers:
+            return INTERRUPTED
+        draw(self.result, self.out / "curves.png")
+        self.result.write_table(self.out / "table.md")
+        self.console.print(self.result.table())
+        self.console.print(f"results.json, curves.png and table.md are in {self.out}", soft_wrap=True)
+        return 0 if self.result.finished else INTERRUPTED
+
+    def run_all(self, optimizers: Sequence[str], seeds: int) -> None:
+        """Tune and train each optimizer; the result and the JSON file hold all that was measured, at any time."""
+        planned = [(name, seed) for name in optimizers for seed in range(seeds)]
+        earlier, self.result.runs = self.result.runs, []
+        tuned, self.result.tunings = self.result.tunings, []
+        with Progress(self.console, self.task.title, self.task.metric, planned) as self.progress:
+            for name in optimizers:
+                rate = self.rate(name, [x for x in tuned if x.optimizer == name])
+                runs = [x for x in earlier if (x.optimizer, x.rate) == (name, rate) and x.seed < seeds]
+                missing = [seed for seed in range(seeds) if seed not in {x.seed for x in runs}]
+                self.result.runs += runs
+                for run in runs:
+                    self.progress.show(run)
+                for members in self.groups(missing):
+                    self.train(name, rate, members)
+        self.result.finished = True
+        self.keep()
+
+    def rate(self, name: str, earlier: list[Tuning]) -> float:
+        """Return the learning rate to race with, tuned unless the command line says otherwise."""
+        centre = self.task.learning_rates[name]
+        if not self.args.tune:
+            return centre
+        learner, rates = self.task.learner(name, True), grid(centre)
+        tuning = next((x for x in earlier if x.rates == rates), None)
+        if tuning is None:
+            self.progress.note(f"{name}: trying {len(rates)} learning rates")
+            seeds = range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + self.task.tuning_seeds)
+            ends = {rate: [] for rate in rates}
+            for members in self.groups([(rate, seed) for rate in rates for seed in seeds]):
+                txs = [self.optimizer(name, rate, learner) for rate, _ in members]
+                training = Training(learner, txs, [seed for _, seed in members], self.result.steps)
+                curves = list(zip(*training.run(self.task.evaluate_every), strict=True))
+                last = -(-len(curves[0]) // LAST)
+                for (rate, _), curve in zip(members, curves, strict=True):
+                    ends[rate].append(statistics.mean(point.metric for point in curve[-last:]))
+            tuning = Tuning(name, rates, [statistics.mean(ends[rate]) for rate in rates])
+        self.result.tunings.append(tuning)
+        self.keep()
+        best, show = tuning.best(self.task.metric), self.task.metric.show
+        tried = ", ".join(f"{rate:g}: {show(x)}" for rate, x in zip(rates, tuning.metrics, strict=True))
+        self.progress.note(f"{name}: learning rate {best:g}; {self.task.metric.name} on held-out data {tried}")
+        return best
+
+    def train(self, name: str, rate: float, seeds: Sequence[int]) -> None:
+        """Train with each of the seeds, side by side."""
+        learner, steps = self.task.learner(name, False), self.result.steps
+        tx = self.optimizer(name, rate, learner)
+        training = Training(learner, [tx] * len(seeds), seeds, steps)
+        sizes = training.parameters, training.state_bytes
+        runs = [Run(name, seed, rate, repr(tx), steps, *sizes) for seed in seeds]
+        self.result.runs += runs
+        for run in runs:
+            self.progress.show(run)
+        for points in training.run(self.task.evaluate_every):
+            for run, point in zip(runs, points, strict=True):
+                run.points.append(point)
+                run.temporary_bytes = training.temporary_bytes
+                self.progress.show(run)
+            self.keep()
+        if self.task.picture is not None and seeds[0] == 0:
+            self.task.picture(training.params(0), self.out / f"{name}.png")
+
+    def optimizer(self, name: str, rate: float, learner: Learner) -> GradientTransformation:
+        """Return the optimizer for a learning rate; its schedule is as long as the training."""
+        return self.task.roster[name](rate, self.result.steps * learner.updates_per_step)
+
+    def groups(self, members: Sequence) -> Iterator[Sequence]:
+        """Cut into groups that train side by side."""
+        size = self.args.at_once or max(1, len(members))
+        return (members[i : i + size] for i in range(0, len(members), size))
+
+    def keep(self) -> None:
+        """Write what was measured."""
+        self.result.write(self.out / "results.json")
 
 
-def run_all(
-    result: Race, task: Task, optimizers: Sequence[str], seeds: Sequence[int], out: Path, console: Console
-) -> None:
-    """Train each optimizer with each seed; `result` and the JSON file hold all that was measured, at any time."""
-    planned = [(name, seed) for name in optimizers for seed in seeds]
-    problem = Problem(task)
-    earlier, result.runs = result.runs, []
-    with Progress(console, task.title, task.metric, planned) as progress:
-        for name, seed in planned:
-            tx = ROSTER[name](task.learning_rates[name], result.steps)
-            run = next((x for x in earlier if (x.optimizer, x.seed, x.recipe) == (name, seed, repr(tx))), None)
-            if run is None:
-                training = problem.start(tx, seed, result.steps)
-                run = Run(name, seed, repr(tx), result.steps, training.parameters, training.state_bytes)
-            result.runs.append(run)
-            progress.show(run)
-            while not run.finished:
-                run.points.append(training.advance(task.evaluate_every))
-                result.finished = len(result.runs) == len(planned) and run.finished
-                result.write(out / "results.json")
-                progress.show(run)
-    result.finished = True
-    result.write(out / "results.json")
+def grid(centre: float) -> list[float]:
+    """Return the rates of 1, 3, 10, 30 ... around one of them."""
+    middle = round(2 * math.log10(centre))
+    return [float(f"{(1, 3)[i % 2]}e{i // 2}") for i in range(middle - REACH, middle + REACH + 1)]
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.race", description="Race optimizers on a task.")
-    parser.add_argument("task", choices=[*tasks.names(), EVERY], help="what is learnt; all: each in turn")
+    parser.add_argument("task", choices=[*tasks.names(), EVERY], help="what is learnt; all: each in turn, and a report")
     parser.add_argument("--optimizers", nargs="+", metavar="NAME", help="default: all that the task has")
-    parser.add_argument("--budget", choices=BUDGETS, default="full", help="short: a quarter of the task's steps")
-    parser.add_argument("--steps", type=_positive, metavar="N", help="of each training; default: the task's")
-    parser.add_argument("--seeds", type=_seed, nargs="+", default=[0], metavar="N", help="default: 0")
+    parser.add_argument("--budget", choices=BUDGETS, default="full", help="short: a quarter of the steps, one seed")
+    parser.add_argument("--steps", type=_positive, metavar="N", help="of each training; default: by the budget")
+    parser.add_argument("--seeds", type=_positive, metavar="N", help="how many; default: by the budget")
+    tune = {"action": argparse.BooleanOptionalAction, "default": True}
+    parser.add_argument("--tune", **tune, help="--no-tune: race with the rates in the task's file")
+    parser.add_argument("--at-once", type=_positive, metavar="N", help="members in one program; default: all")
+    parser.add_argument("--add", action="store_true", help="keep what a finished race measured; train what is missing")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="for the results; default: out/race/TASK")
     return parser
 
@@ -105,12 +199,6 @@ def _parser() -> argparse.ArgumentParser:
 def _positive(text: str) -> int:
     if (number := int(text)) < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return number
-
-
-def _seed(text: str) -> int:
-    if (number := int(text)) < 0:
-        raise argparse.ArgumentTypeError(f"must be at least 0, got {text}")
     return number
 
 

@@ -1,218 +1,165 @@
-"""What a race measured: kept as JSON while it runs, shown as a table when it ends."""
+"""The report over all races: README.md and one self-contained HTML page: python -m benchmarks.report [FOLDER]
 
-import functools
+The folder, benchmarks/results unless given, holds one folder for each race, as `benchmarks.race` left it.
+"""
+
+import argparse
+import base64
 import json
-import math
-import os
-import platform
 import re
-import statistics
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
-from typing import Any
+from string import Template
 
-import jax
-from rich import box
-from rich.table import Table
+from markdown_it import MarkdownIt
 
-from benchmarks.task import Metric
-from benchmarks.training import Point
+from benchmarks.results import Race, write_whole
 
-LIBRARIES = ("gradx", "jax", "jaxlib", "flax", "numpy")
-NOTHING = "–"
-NUMBERS_ON_LINES = re.compile(r'\[\n[^][{}"]*\]')
-"""A list of numbers as indented JSON has it; on one line a curve reads better."""
+RESULTS = Path("benchmarks", "results")
+PICTURES = re.compile(r'src="([^":]+\.png)"')
+PAGE = Template("""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>$title</title>
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }
+th, td { border-bottom: 1px solid #ddd; padding: .3rem .7rem; white-space: nowrap; }
+th { border-bottom: 2px solid #222; text-align: left; }
+img { max-width: 100%; }
+code { background: #f3f3f3; }
+</style>
+</head>
+<body>
+$body</body>
+</html>
+""")
+INTRODUCTION = """\
+Every optimizer trains on every task with its best learning rate of the same grid (five rates, each about three times
+the one before), tuned with a seed of its own on data held out from the training set, and then with the seeds that are
+shown. Numbers are means over the seeds, with the lowest and the highest in brackets. Nothing else was tuned.
 
-
-@dataclass
-class Run:
-    """One training: one optimizer, one seed."""
-
-    optimizer: str
-    seed: int
-    recipe: str
-    steps: int
-    parameters: int
-    state_bytes: int
-    points: list[Point] = field(default_factory=list)
-
-    @property
-    def finished(self) -> bool:
-        """Whether all steps were done."""
-        return bool(self.points) and self.points[-1].step == self.steps
-
-    @property
-    def milliseconds_per_step(self) -> float:
-        """The median over the stretches between two looks at the test set; NaN when none was timed."""
-        timed = [p.seconds_per_step for p in self.points if math.isfinite(p.seconds_per_step)]
-        return 1000 * statistics.median(timed) if timed else math.nan
-
-    def steps_to_target(self, metric: Metric) -> int | None:
-        """Return the steps done at the first look that found the target reached, or None."""
-        return next((p.step for p in self.points if metric.reached(p.metric)), None)
-
-
-@dataclass
-class Race:
-    """All runs of one task."""
-
-    task: str
-    title: str
-    metric: Metric
-    steps: int
-    batch_size: int
-    runs: list[Run] = field(default_factory=list)
-    finished: bool = False
-
-    def of(self, optimizer: str) -> list[Run]:
-        """Return the runs of an optimizer that have something to show."""
-        return [run for run in self.runs if run.optimizer == optimizer and run.points]
-
-    @property
-    def optimizers(self) -> list[str]:
-        """The optimizers that have something to show, in the order of the race."""
-        return list(dict.fromkeys(run.optimizer for run in self.runs if run.points))
-
-    def write(self, path: Path) -> None:
-        """Write everything as JSON; a reader finds the file before or after, never a part of it."""
-        text = json.dumps(self.as_json(), indent=1, allow_nan=False)
-        write_whole(path, re.sub(NUMBERS_ON_LINES, lambda found: " ".join(found[0].split()), text) + "\n")
-
-    def resume(self, path: Path) -> None:
-        """Take the finished runs of a race that was interrupted, if it was this one, on this machine and versions.
-
-        A race that went to its end is not resumed: to start it again means to measure again.
-        """
-        if not path.exists():
-            return
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        mine = self.as_json()
-        same = all(
-            kept.get(key) == mine[key] for key in ("task", "metric", "steps", "batch_size", "versions", "platform")
-        )
-        if same and not kept["finished"]:
-            self.runs = [_run_from_json(run, self.steps) for run in kept["runs"] if run["finished"]]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return everything as lists, dicts, strings and numbers; what is not finite is null."""
-        metric = self.metric
-        return {
-            "task": self.task,
-            "title": self.title,
-            "metric": {
-                "name": metric.name,
-                "target": metric.target,
-                "higher_is_better": metric.higher_is_better,
-            },
-            "steps": self.steps,
-            "batch_size": self.batch_size,
-            "finished": self.finished,
-            "versions": versions(),
-            "platform": computer(),
-            "runs": [_run_as_json(run, metric) for run in self.runs],
-        }
-
-    def table(self) -> Table:
-        """Return the final table, a row for each optimizer; numbers are means over the seeds."""
-        table = Table(title=self.title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-        for i, heading in enumerate(self.headings()):
-            table.add_column(heading, justify="right" if i else "left")
-        for row in self.rows():
-            table.add_row(*row)
-        return table
-
-    def write_table(self, path: Path) -> None:
-        """Write the table as Markdown."""
-        lines = [self.headings(), ["---", *["---:"] * (len(self.headings()) - 1)], *self.rows()]
-        write_whole(path, "".join(f"| {' | '.join(line)} |\n" for line in lines))
-
-    def headings(self) -> list[str]:
-        """Return the titles of the table's columns."""
-        target = self.metric.show(self.metric.target)
-        return ["optimizer", self.metric.name, "test loss", f"steps to {target}", "ms/step", "state B/param"]
-
-    def rows(self) -> list[list[str]]:
-        """Return the table's rows."""
-        return [self._row(name) for name in self.optimizers]
-
-    def _row(self, optimizer: str) -> list[str]:
-        runs = self.of(optimizer)
-        last = [run.points[-1] for run in runs]
-        reached = [step for run in runs if (step := run.steps_to_target(self.metric)) is not None]
-        return [
-            optimizer if all(run.finished for run in runs) else f"{optimizer} (unfinished)",
-            _mean_and_range([p.metric for p in last], self.metric.show),
-            _mean_and_range([p.test_loss for p in last], "{:.3f}".format),
-            f"{statistics.mean(reached):.0f}" if len(reached) == len(runs) else NOTHING,
-            _mean_and_range([run.milliseconds_per_step for run in runs], "{:.1f}".format, show_range=False),
-            f"{runs[0].state_bytes / runs[0].parameters:.1f}",
-        ]
+*Was the textbook's choice the best?* "Yes" if its mean is the best. "Not told apart" if its best seed is at least as
+good as the worst seed of the optimizer with the best mean. Otherwise "no".
+"""
+NOTES = """\
+- "ms/step" is the time of one training while all its seeds train side by side, divided by their number, without
+  compiling; it is the median over the stretches between two looks at the test data. The machine is not a quiet one.
+- "temporary MB" is what the compiled program needs beside parameters, state and data, for each training.
+- A cell "–" under "steps to" says that not every seed reached the target.
+"""
 
 
-@functools.cache
-def versions() -> dict[str, str]:
-    """Return the versions of what was measured."""
-    found = {name: _version(name) for name in LIBRARIES}
-    return found | {"python": platform.python_version()}
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description="Write the report over the races.")
+    parser.add_argument("folder", type=Path, nargs="?", default=RESULTS, help=f"default: {RESULTS}")
+    folder = parser.parse_args(arguments).folder
+    if not found(folder):
+        parser.error(f"no race in {folder}; start one with python -m benchmarks.race all --out {folder}")
+    build(folder)
+    print(f"README.md and report.html are in {folder}")
+    return 0
 
 
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed, from source"
+def build(folder: Path) -> None:
+    """Write README.md and report.html about the races in the folder."""
+    text = markdown(found(folder))
+    write_whole(folder / "README.md", text)
+    body = PICTURES.sub(lambda match: f'src="{_embedded(folder / match[1])}"', _html(text))
+    write_whole(folder / "report.html", PAGE.substitute(title="Which optimizer, for what", body=body))
 
 
-@functools.cache
-def computer() -> dict[str, Any]:
-    """Return what is worth knowing about the machine, and nothing that says which one it is."""
-    return {
-        "system": platform.system(),
-        "machine": platform.machine(),
-        "processors": os.cpu_count(),
-        "backend": jax.default_backend(),
-        "device": jax.devices()[0].device_kind,
-    }
+def found(folder: Path) -> list[Race]:
+    """Return the races in the folder that have something to show."""
+    races = []
+    for path in sorted(folder.glob("*/results.json")):
+        if "runs" in json.loads(path.read_text(encoding="utf-8")) and (race := Race.read(path)).runs:
+            races.append(race)
+    return races
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+def markdown(races: Sequence[Race]) -> str:
+    """Return the report as Markdown."""
+    rows = [_summary(race) for race in races]
+    summary = table(["task", "textbook's choice", "reached", "best here", "reached", "was it the best?"], rows)
+    parts = ["# Which optimizer, for what", INTRODUCTION, summary, NOTES, *map(_section, races)]
+    return "\n".join(parts)
 
 
-def _run_as_json(run: Run, metric: Metric) -> dict[str, Any]:
-    return {
-        "optimizer": run.optimizer,
-        "seed": run.seed,
-        "recipe": run.recipe,
-        "finished": run.finished,
-        "parameters": run.parameters,
-        "state_bytes_per_parameter": run.state_bytes / run.parameters,
-        "steps_to_target": run.steps_to_target(metric),
-        "milliseconds_per_step": _finite(run.milliseconds_per_step),
-        "curves": {name: [_finite(getattr(point, name)) for point in run.points] for name in Point._fields},
-    }
+def verdict(race: Race) -> str:
+    """Say whether the textbook's choice was the best, as far as the seeds tell."""
+    best = race.best()
+    if best == race.textbook:
+        return "yes"
+    high = race.metric.higher_is_better
+    mine, theirs = race.ends(race.textbook), race.ends(best)
+    overlap = max(mine) >= min(theirs) if high else min(mine) <= max(theirs)
+    return "not told apart" if overlap else "no"
 
 
-def _run_from_json(kept: dict[str, Any], steps: int) -> Run:
-    state_bytes = round(kept["state_bytes_per_parameter"] * kept["parameters"])
-    run = Run(kept["optimizer"], kept["seed"], kept["recipe"], steps, kept["parameters"], state_bytes)
-    columns = [[math.nan if x is None else x for x in kept["curves"][name]] for name in Point._fields]
-    run.points = [Point(*row) for row in zip(*columns, strict=True)]
-    return run
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table as Markdown; all columns but the first are right-aligned."""
+    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _finite(x: float) -> float | None:
-    return x if math.isfinite(x) else None
+def _summary(race: Race) -> list[str]:
+    best = race.best()
+    if race.textbook not in race.optimizers:
+        return [race.task, race.textbook, "not raced", best, _reached(race, best), "–"]
+    return [race.task, race.textbook, _reached(race, race.textbook), best, _reached(race, best), verdict(race)]
 
 
-def _mean_and_range(values: Sequence[float], show: Any, *, show_range: bool = True) -> str:
-    mean = show(statistics.mean(values))
-    if len(values) == 1 or not show_range:
-        return mean
-    return f"{mean} ({show(min(values))} to {show(max(values))})"
+def _reached(race: Race, name: str) -> str:
+    ends, show = race.ends(name), race.metric.show
+    spread = f" ({show(min(ends))} to {show(max(ends))})" if len(ends) > 1 else ""
+    return f"{show(race.mean(name))}{spread}"
+
+
+def _section(race: Race) -> str:
+    metric, seeds = race.metric, len({run.seed for run in race.runs})
+    aim = "at least" if metric.higher_is_better else "at most"
+    parts = [
+        f"## {race.task}: {race.title}\n",
+        f"{race.steps} steps of {race.step}, {seeds} seed{'s' if seeds > 1 else ''}. Target: {metric.name} {aim}"
+        f" {metric.show(metric.target)}. The textbook's choice: {race.textbook} ({race.source}).\n",
+        table(race.headings(), race.rows()),
+        f"![{metric.name} against steps]({race.task}/curves.png)\n",
+    ]
+    if race.tunings:
+        parts += ["Learning rates tried, and what they reached on held-out data:\n", _tunings(race)]
+    where = race.origin
+    versions = ", ".join(f"{name} {version}" for name, version in where["versions"].items())
+    machine = where["platform"]
+    parts.append(f"{versions}; {machine['processors']} processors, {machine['backend']} ({machine['device']}).\n")
+    return "\n".join(parts)
+
+
+def _tunings(race: Race) -> str:
+    width = max(len(tuning.rates) for tuning in race.tunings)
+    rows = []
+    for tuning in race.tunings:
+        best = tuning.best(race.metric)
+        cells = []
+        for rate, value in zip(tuning.rates, tuning.metrics, strict=True):
+            cell = f"{rate:g}: {race.metric.show(value)}"
+            cells.append(f"**{cell}**" if rate == best else cell)
+        edge = " (at the edge)" if best in (tuning.rates[0], tuning.rates[-1]) else ""
+        rows.append([tuning.optimizer + edge, *cells, *[""] * (width - len(cells))])
+    return table(["optimizer", *[""] * width], rows)
+
+
+def _html(text: str) -> str:
+    return MarkdownIt("commonmark").enable("table").render(text)
+
+
+def _embedded(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

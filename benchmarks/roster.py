@@ -1,4 +1,4 @@
-"""The optimizers that race: how each is made from a learning rate and the length of the training."""
+"""The optimizers that race: how each is made from its highest learning rate and the number of its updates."""
 
 from collections.abc import Callable
 
@@ -23,9 +23,11 @@ def warmup_cosine(peak: float, steps: int) -> gradx.Schedule:
 
 
 ROSTER: dict[str, Callable[[float, int], GradientTransformation]] = {
-    "sgd": lambda rate, steps: gradx.sgd(rate),
-    "momentum": lambda rate, steps: gradx.sgd(rate, momentum=0.9),
-    "rmsprop": lambda rate, steps: gradx.rmsprop(rate),
-    "adam": lambda rate, steps: gradx.adam(rate),
+    "sgd": lambda rate, steps: gradx.sgd(warmup_cosine(rate, steps)),
+    "momentum": lambda rate, steps: gradx.sgd(warmup_cosine(rate, steps), momentum=0.9),
+    "rmsprop": lambda rate, steps: gradx.rmsprop(warmup_cosine(rate, steps)),
+    "adam": lambda rate, steps: gradx.adam(warmup_cosine(rate, steps)),
     "adamw": lambda rate, steps: gradx.adamw(warmup_cosine(rate, steps), weight_decay=WEIGHT_DECAY, mask=matrices),
+    "adam-constant": lambda rate, steps: gradx.adam(rate),
 }
+"""All have one schedule, so that what differs is the optimizer's own; `adam-constant` shows what the schedule does."""

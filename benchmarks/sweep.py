@@ -21,7 +21,7 @@ from flax import nnx
 
 import gradx
 from benchmarks import tasks
-from benchmarks.report import computer, versions, write_whole
+from benchmarks.results import computer, versions, write_whole
 from gradx import tune
 
 OUT = Path("benchmarks", "results")

@@ -1,23 +1,21 @@
-"""What a task is: data, a model, a loss, a metric with its target, and the learning rates it is raced with."""
+"""What a task is: pure functions that start, train and judge a model, a metric with its target, and who takes part."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
-from flax import nnx
 
-Batch = Any
-"""A pytree of arrays, examples along the first axis."""
+from benchmarks.roster import ROSTER
+from gradx import GradientTransformation, Params, State
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What is measured on the test set, and when it is good enough."""
+    """What is measured on data that was not trained on, and when it is good enough."""
 
     name: str
-    measure: Callable[[nnx.Module, Batch], jax.Array]
-    """From the model and the whole test set to one number."""
     target: float
     """The race counts the steps until the metric is this good."""
     higher_is_better: bool = True
@@ -28,9 +26,52 @@ class Metric:
         """Return whether the value is as good as the target."""
         return value >= self.target if self.higher_is_better else value <= self.target
 
+    def better(self, a: float, b: float) -> bool:
+        """Return whether `a` is better than `b`; a number is better than NaN."""
+        return b != b or (a > b if self.higher_is_better else a < b)
+
     def show(self, value: float) -> str:
         """Return the value as people read it."""
         return format(value, self.style)
+
+
+class Carry(NamedTuple):
+    """A model in training: all that a step changes."""
+
+    params: Params
+    state: State
+    """The optimizer's."""
+    others: Any = ()
+    """What else changes: the means of a batch norm, an environment."""
+
+
+class Look(NamedTuple):
+    """What is seen of a model: scalars."""
+
+    test_loss: jax.Array
+    metric: jax.Array
+    others: Mapping[str, jax.Array] = {}
+    """Further columns of the table."""
+
+
+@dataclass(frozen=True)
+class Learner:
+    """How a task is learnt, as pure functions: the race runs many members of them side by side, under `vmap`."""
+
+    data: Any
+    """A pytree of arrays that steps and looks may read; all members share it."""
+    start: Callable[[GradientTransformation, int], Carry]
+    """From the optimizer and a seed to the beginning."""
+    step: Callable[[GradientTransformation, Carry, Any, Any, jax.Array], tuple[Carry, jax.Array]]
+    """From optimizer, carry, data, this step's inputs and a key to the next carry and the training loss."""
+    look: Callable[[Carry, Any, jax.Array], Look]
+    """From carry, data and a key; the key is the same at every look."""
+    inputs: Callable[[int, int, int], Any] = lambda seed, first, last: None
+    """What steps first to last - 1 of a training with this seed are fed: a pytree of arrays [last - first, ...]."""
+    updates_per_step: int = 1
+    """How often a step calls the optimizer; its schedule is so much longer."""
+    observe: Callable[[], Mapping[str, float]] = dict
+    """What is measured outside the program at every look."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +79,22 @@ class Task:
     """A learning problem, the same for every optimizer."""
 
     title: str
-    data: Callable[[], tuple[Batch, Batch]]
-    """Return the training and the test set, the same ones at every call."""
-    model: Callable[[nnx.Rngs], nnx.Module]
-    loss: Callable[[nnx.Module, Batch, jax.Array], jax.Array]
-    """From the model, a batch and a random key to the mean loss; with the whole test set it gives the test loss."""
     metric: Metric
+    learner: Callable[[str, bool], Learner]
+    """From an optimizer's name and whether this is to tune learning rates, when the test data are not to be seen."""
     learning_rates: Mapping[str, float]
-    """By the names in `benchmarks.roster`; these are the optimizers that the task is raced with."""
-    batch_size: int
+    """By the names of the roster: the middle of the grid of rates that are tried; these optimizers race."""
     steps: int
     evaluate_every: int
-    """Steps from one look at the test set to the next."""
+    """Steps from one look to the next."""
+    step: str
+    """What one step is: "64 images"."""
+    textbook: str
+    """The optimizer that textbooks would take ..."""
+    source: str
+    """... and which ones."""
+    tuning_seeds: int = 1
+    """A learning rate is judged by the mean over so many; one where time does not allow for more."""
+    roster: Mapping[str, Callable[[float, int], GradientTransformation]] = field(default_factory=lambda: ROSTER)
+    picture: Callable[[Params, Path], None] | None = None
+    """Draw what trained parameters make into a file."""

@@ -6,6 +6,7 @@ import numpy as np
 from flax import nnx
 
 from benchmarks.prose import BYTES, LENGTH, Windows, windows
+from benchmarks.supervised import supervised
 from benchmarks.task import Metric, Task
 from gradx import losses
 
@@ -62,13 +63,19 @@ def bits_per_byte(model: nnx.Module, test: Windows) -> jax.Array:
 
 TASK = Task(
     title="a small Transformer on English prose",
-    data=windows,
-    model=Transformer,
-    loss=loss,
-    metric=Metric("held-out bits per byte", bits_per_byte, target=2.6, higher_is_better=False, style=".3f"),
-    # By `benchmarks.rates`: of 1, 3, 10 ... the best on held-out training data.
-    learning_rates={"sgd": 0.3, "momentum": 0.1, "rmsprop": 0.003, "adam": 0.003, "adamw": 0.01},
-    batch_size=32,
-    steps=1000,
-    evaluate_every=100,
+    metric=Metric("held-out bits per byte", target=2.6, higher_is_better=False, style=".3f"),
+    learner=supervised(windows, Transformer, loss, bits_per_byte, batch_size=32),
+    learning_rates={
+        "sgd": 0.3,
+        "momentum": 0.1,
+        "rmsprop": 0.003,
+        "adam": 0.003,
+        "adamw": 0.01,
+        "adam-constant": 0.003,
+    },
+    steps=400,
+    evaluate_every=50,
+    step="32 windows of 64 bytes",
+    textbook="adamw",
+    source="AdamW with warmup and cosine decay, as in Touvron et al. 2023, arXiv:2302.13971",
 )

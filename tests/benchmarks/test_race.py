@@ -21,13 +21,15 @@ from flax import nnx
 from rich.console import Console
 
 import gradx
-from benchmarks import race, rates, tasks
+from benchmarks import race, tasks
 from benchmarks.pictures import draw
 from benchmarks.progress import Progress
-from benchmarks.report import Race, Run, write_whole
+from benchmarks.results import Race, Run, Tuning, write_whole
 from benchmarks.roster import ROSTER
+from benchmarks.supervised import batches, held_out, supervised
 from benchmarks.task import Metric, Task
-from benchmarks.training import Point, Problem, Training
+from benchmarks.tasks.images import convolution, digits
+from benchmarks.training import Point, Training
 
 ROOT = Path(__file__).parents[2]
 OUTPUTS = {"results.json", "curves.png", "table.md"}
@@ -63,25 +65,25 @@ def _line_error(model, test):
 
 LINE = Task(
     title="a line",
-    data=_line_data,
-    model=Line,
-    loss=_line_loss,
-    metric=Metric("test error", _line_error, target=0.5, higher_is_better=False),
+    metric=Metric("test error", target=0.5, higher_is_better=False),
+    learner=supervised(_line_data, Line, _line_loss, _line_error, batch_size=8),
     learning_rates={"sgd": 0.1, "adam": 0.1, "adamw": 0.1},
-    batch_size=8,
     steps=20,
     evaluate_every=5,
+    step="8 rows",
+    textbook="sgd",
+    source="the method of least squares",
 )
 
 
-@pytest.fixture(scope="module")
-def digits() -> Problem:
-    return Problem(tasks.load("images"))
+def _train(task: Task, seed: int, steps: int, name: str = "adamw"):
+    training = _start(task, [ROSTER[name](task.learning_rates[name], steps)], [seed], steps)
+    (point,) = training.advance(steps)
+    return training, point
 
 
-def _train(problem: Problem, seed: int, steps: int, name: str = "adamw"):
-    training = problem.start(ROSTER[name](problem.task.learning_rates[name], steps), seed, steps)
-    return training, training.advance(steps)
+def _start(task: Task, txs, seeds, steps: int) -> Training:
+    return Training(task.learner("any", False), txs, seeds, steps)
 
 
 def _bits(tree) -> list[bytes]:
@@ -91,52 +93,61 @@ def _bits(tree) -> list[bytes]:
 # What is trained
 
 
-def test_the_digits_are_split_by_class_and_always_alike(digits):
-    train, test = digits.task.data()
+def test_the_digits_are_split_by_class_and_always_alike():
+    (train, test), again = digits(), digits()
     assert train.image.shape == (4000, 28, 28, 1)
     assert test.image.shape == (1000, 28, 28, 1)
     assert train.image.dtype == np.float32
     assert (train.image.min(), train.image.max()) == (0, 1)
     assert np.bincount(train.label).tolist() == [400] * 10
     assert np.bincount(test.label).tolist() == [100] * 10
-    np.testing.assert_array_equal(digits.train.image, train.image)  # read another time
+    np.testing.assert_array_equal(again[0].image, train.image)
 
 
 def test_each_epoch_sees_every_example_once():
-    batches = np.asarray(Problem(LINE).batches(seed=3, steps=12))
-    assert batches.shape == (12, 8)
-    assert sorted(batches[:5].ravel()) == list(range(40))
-    assert sorted(batches[5:10].ravel()) == list(range(40))
-    assert not np.array_equal(batches[:5], batches[5:10])
+    order = batches(40, 8, seed=3, steps=12)
+    assert order.shape == (12, 8)
+    assert sorted(order[:5].ravel()) == list(range(40))
+    assert sorted(order[5:10].ravel()) == list(range(40))
+    assert not np.array_equal(order[:5], order[5:10])
 
 
-def test_the_digits_are_learnt(digits):
-    _, point = _train(digits, seed=0, steps=60)
+def test_a_part_of_a_training_is_fed_what_the_whole_would_be():
+    inputs = LINE.learner("sgd", False).inputs
+    np.testing.assert_array_equal(inputs(3, 7, 12), inputs(3, 0, 12)[7:])
+
+
+def test_the_digits_are_learnt():
+    _, point = _train(tasks.load("images"), seed=0, steps=60)
     assert point.metric > 0.85
 
 
+@pytest.mark.parametrize("shape", [(3, 3), (2, 5), (1, 1)])
+def test_a_convolution_is_the_one_of_jax(shape):
+    x, kernel = (jax.random.normal(jax.random.key(i), s) for i, s in enumerate([(2, 7, 6, 3), (*shape, 3, 4)]))
+    expected = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    np.testing.assert_allclose(convolution(x, kernel), expected, atol=1e-5)  # sums in another order
+
+
 def test_a_step_is_the_update_written_by_hand():
-    problem = Problem(LINE)
-    training = problem.start(gradx.sgd(0.1, momentum=0.9), seed=0, steps=4)
+    training = _start(LINE, [gradx.sgd(0.1, momentum=0.9)], [0], 4)
     model = Line(nnx.Rngs(0))
     optimizer = nnx.Optimizer(model, gradx.sgd(0.1, momentum=0.9), wrt=nnx.Param)
     train, _ = _line_data()
-    for indices in np.asarray(training.batches):
+    for indices in training.learner.inputs(0, 0, 4):
         batch = {name: x[indices] for name, x in train.items()}
         optimizer.update(model, nnx.grad(_line_loss)(model, batch, None))
     training.advance(4)
     _, params, others = nnx.split(model, nnx.Param, ...)
-    for mine, theirs in ((training.params, params), (training.others, others)):
+    for mine, theirs in ((training.carry.params, params), (training.carry.others, others)):
         for x, y in zip(jax.tree.leaves(mine), jax.tree.leaves(theirs), strict=True):
-            np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)  # float32, compiled and not
+            np.testing.assert_allclose(x[0], y, rtol=1e-5, atol=1e-6)  # float32, compiled and not
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
-def test_a_seed_decides_every_bit(digits, name):
-    # Each training compiles its own program; the data alone are kept, for reading them takes seconds.
-    task = dataclasses.replace(digits.task, data=lambda: (digits.train, digits.test))
-    trained = [_train(Problem(task), seed, 3, name) for seed in (5, 5, 6)]
-    bits = [_bits((training.params, training.state)) for training, _ in trained]
+def test_a_seed_decides_every_bit(name):
+    trained = [_train(tasks.load("tabular"), seed, 3, name) for seed in (5, 5, 6)]
+    bits = [_bits((training.carry.params, training.carry.state)) for training, _ in trained]
     assert bits[0] == bits[1]
     assert bits[0] != bits[2]
     first, second = (point._replace(seconds_per_step=0.0) for _, point in trained[:2])
@@ -146,69 +157,86 @@ def test_a_seed_decides_every_bit(digits, name):
 # How it is trained
 
 
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_members_side_by_side_are_what_each_would_be_alone(name):
+    members = [(0.03, 0), (0.1, 0), (0.1, 7)]
+    txs = [ROSTER[name](rate, 12) for rate, _ in members]
+    seeds = [seed for _, seed in members]
+    together = list(_start(LINE, txs, seeds, 12).run(5))
+    for i, (tx, seed) in enumerate(zip(txs, seeds, strict=True)):
+        alone = list(_start(LINE, [tx], [seed], 12).run(5))
+        assert [points[i].step for points in together] == [5, 10, 12]
+        for mine, theirs in zip((points[i] for points in together), (points[0] for points in alone), strict=True):
+            np.testing.assert_allclose(mine[:5], theirs[:5], rtol=1e-5)  # sums in another order
+
+
 def test_learning_rates_and_seeds_share_a_trace():
-    problem = Problem(LINE)
-    for seed, rate in enumerate((0.1, 0.2, 0.3)):
-        problem.start(ROSTER["adamw"](rate, 4), seed, 4).advance(4)
-    assert problem._step._cache_size() == 1
-    problem.start(ROSTER["sgd"](0.1, 4), 0, 4).advance(4)
-    assert problem._step._cache_size() == 2
+    traced = []
+    learner = LINE.learner("any", False)
+    counted = dataclasses.replace(learner, step=lambda *args: (traced.append(1), learner.step(*args))[1])
+    txs = [ROSTER["adamw"](rate, 20) for rate in (0.1, 0.2, 0.3)]
+    list(Training(counted, txs, [0, 1, 2], 20).run(5))
+    assert len(traced) == 1
 
 
 def test_parameters_and_state_are_donated():
-    training = Problem(LINE).start(gradx.adam(0.1), 0, 2)
-    before = jax.tree.leaves((training.params, training.state))
+    training = _start(LINE, [gradx.adam(0.1)], [0], 2)
+    before = jax.tree.leaves((training.carry.params, training.carry.state))
     training.advance(1)
     assert all(x.is_deleted() for x in before)
 
 
 def test_the_learning_rate_is_that_of_the_step():
-    training = Problem(LINE).start(ROSTER["adamw"](0.1, 20), 0, 20)
-    schedule = training.tx.arguments["learning_rate"]
-    points = [training.advance(5) for _ in range(4)]
+    tx = ROSTER["adamw"](0.1, 20)
+    points = [point for (point,) in _start(LINE, [tx], [0], 20).run(5)]
     assert [p.step for p in points] == [5, 10, 15, 20]
-    expected = [schedule(step - 1) for step in (5, 10, 15, 20)]
+    expected = [tx.arguments["learning_rate"](step - 1) for step in (5, 10, 15, 20)]
     np.testing.assert_allclose([p.learning_rate for p in points], expected, atol=1e-7)  # 0.1 in float32
 
 
-def test_compiling_is_not_timed():
-    training = Problem(LINE).start(gradx.sgd(0.1), 0, 3)
-    assert math.isnan(training.advance(1).seconds_per_step)
-    assert training.advance(2).seconds_per_step > 0
+def test_sizes_are_those_of_one_member():
+    training = _start(LINE, [gradx.adam(0.1)] * 3, [0, 1, 2], 2)
+    assert training.parameters == 3 + 1 + 3 + 3  # kernel and bias, scale and bias of the norm
+    assert training.state_bytes == 2 * 4 * training.parameters + 4  # two moments and a count
+    training.advance(2)
+    assert 0 < training.temporary_bytes < 100_000
 
 
 def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(ValueError, match=r"batch_size must be in \[1, 40\], the training set, got 41"):
-        Problem(dataclasses.replace(LINE, batch_size=41))
+        supervised(_line_data, Line, _line_loss, _line_error, batch_size=41)("sgd", False)
 
 
 # What is reported
 
 
 def _point(step: int, metric: float, seconds: float = 0.002) -> Point:
-    return Point(step, 0.3, 0.25, metric, 0.1, seconds)
+    return Point(step, 0.3, 0.25, metric, 0.1, seconds, {"noise": 0.5})
 
 
 def _race() -> Race:
-    accuracy = Metric("test accuracy", lambda model, test: jnp.zeros(()), target=0.95, style=".1%")
-    result = Race("images", "digits", accuracy, steps=20, batch_size=64)
+    accuracy = Metric("test accuracy", target=0.95, style=".1%")
+    result = Race("images", "digits", accuracy, steps=20, step="64 images", textbook="adam", source="a book")
+    sgd, adam = ("sgd(learning_rate=0.1)", 20, 100, 0, 2e6), ("adam(learning_rate=0.1)", 20, 100, 808)
+    result.tunings = [Tuning("sgd", [0.03, 0.1, 0.3], [0.8, 0.9, math.nan])]
     result.runs = [
-        Run("sgd", 0, "sgd(learning_rate=0.1)", 20, 100, 0, [_point(10, 0.95, math.nan), _point(20, 0.96)]),
-        Run("sgd", 1, "sgd(learning_rate=0.1)", 20, 100, 0, [_point(10, 0.9), _point(20, 0.98)]),
-        Run("adam", 0, "adam(learning_rate=0.1)", 20, 100, 808, [_point(10, 0.9, 0.004)]),
-        Run("adam", 1, "adam(learning_rate=0.1)", 20, 100, 808),
+        Run("sgd", 0, 0.1, *sgd, [_point(10, 0.95, math.nan), _point(20, 0.96)]),
+        Run("sgd", 1, 0.1, *sgd, [_point(10, 0.9), _point(20, 0.98)]),
+        Run("adam", 0, 0.1, *adam, 0, [_point(10, 0.9, 0.004)]),
+        Run("adam", 1, 0.1, *adam),
     ]
     return result
 
 
 def test_the_table_shows_means_over_seeds():
     sgd, adam = _race().rows()
-    assert sgd == ["sgd", "97.0% (96.0% to 98.0%)", "0.250 (0.250 to 0.250)", "15", "2.0", "0.0"]
-    assert adam == ["adam (unfinished)", "90.0%", "0.250", "–", "4.0", "8.1"]
+    spread = "0.5 (0.5 to 0.5)"
+    assert sgd == ["sgd", "0.1", "97.0% (96.0% to 98.0%)", "0.250 (0.250 to 0.250)", "15", "2", "0.0", "2.0", spread]
+    assert adam == ["adam (unfinished)", "0.1", "90.0%", "0.250", "–", "4", "8.1", "0.0", "0.5"]
 
 
 def test_a_metric_may_be_better_when_lower():
-    run = Run("sgd", 0, "", 20, 100, 0, [_point(10, 0.6), _point(20, 0.4)])
+    run = Run("sgd", 0, 0.1, "", 20, 100, 0, 0, [_point(10, 0.6), _point(20, 0.4)])
     assert run.steps_to_target(LINE.metric) == 20
 
 
@@ -220,6 +248,26 @@ def test_the_json_has_no_nan(tmp_path):
     assert written["runs"][0]["steps_to_target"] == 10
     assert written["runs"][3]["milliseconds_per_step"] is None
     assert written["finished"] is False
+    assert written["tuning"] == {"sgd": {"rates": [0.03, 0.1, 0.3], "metrics": [0.8, 0.9, None]}}
+
+
+def test_a_written_race_reads_as_it_was(tmp_path):
+    path = tmp_path / "results.json"
+    result = _race()
+    result.write(path)
+    again = Race.read(path)
+    assert again.rows()[0] == result.rows()[0]
+    assert again.tunings[0].best(again.metric) == 0.1
+    assert [run.seed for run in again.runs] == [0, 1]  # what was not finished is not shown
+    again.runs, again.tunings = [], []
+    again.resume(path)
+    assert [run.points for run in again.runs][1] == result.runs[1].points
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_the_best_rate_is_never_one_that_diverged(higher):
+    metric = Metric("", target=0.0, higher_is_better=higher)
+    assert Tuning("sgd", [1, 2, 3, 4], [math.nan, 0.5, 0.7, math.nan]).best(metric) == (3 if higher else 2)
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
@@ -237,7 +285,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
 
 def test_the_picture_shows_unfinished_and_diverged_runs(tmp_path):
     result = _race()
-    result.runs.append(Run("adamw", 0, "", 20, 100, 0, [Point(10, *[math.nan] * 5)]))
+    result.runs.append(Run("adamw", 0, 0.1, "", 20, 100, 0, 0, [Point(10, *[math.nan] * 5)]))
     draw(result, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
@@ -254,7 +302,7 @@ def _shown(*, terminal: bool) -> str:
 
 def test_without_a_terminal_each_finished_run_is_one_line():
     lines = _shown(terminal=False).splitlines()
-    assert lines[0] == "sgd, seed 0  20 steps: test loss 0.2500, test accuracy 96.0%, 2.0 ms/step"
+    assert lines[0] == "sgd, seed 0  20 steps: test loss 0.2500, test accuracy 96.0%, 2 ms/step"
     assert len(lines) == 2
 
 
@@ -268,10 +316,12 @@ def test_a_terminal_shows_loss_accuracy_and_learning_rate():
 # The command line
 
 
-def test_every_task_races_optimizers_that_exist():
-    assert "images" in tasks.names()
-    for name in tasks.names():
-        assert set(tasks.load(name).learning_rates) <= set(ROSTER)
+def test_a_task_that_cannot_run_says_why(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gymnax", None)
+    monkeypatch.delitem(sys.modules, "benchmarks.tasks.control", raising=False)
+    with pytest.raises(SystemExit):
+        race.main(["control"])
+    assert "the task control cannot run here: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -283,7 +333,7 @@ def test_every_task_races_optimizers_that_exist():
             "unknown optimizer 'adma'; images has sgd, momentum, rmsprop,",
         ),
         (["images", "--steps", "0"], "must be at least 1, got 0"),
-        (["images", "--seeds", "-1"], "must be at least 0, got -1"),
+        (["images", "--seeds", "0"], "must be at least 1, got 0"),
     ],
 )
 def test_a_bad_argument_is_named_with_the_valid_ones(arguments, message, capsys):
@@ -296,7 +346,7 @@ def test_a_bad_argument_is_named_with_the_valid_ones(arguments, message, capsys)
 def test_a_whole_race(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tasks, "load", lambda name: LINE)
     out = tmp_path / "out"
-    arguments = ["images", "--optimizers", "adam", "sgd", "adam", "--seeds", "0", "1", "--steps", "12"]
+    arguments = ["images", "--optimizers", "adam", "sgd", "adam", "--seeds", "2", "--steps", "12"]
     assert race.main([*arguments, "--out", str(out)]) == 0
     assert {path.name for path in out.iterdir()} == OUTPUTS
     text = (out / "results.json").read_text()
@@ -307,72 +357,115 @@ def test_a_whole_race(tmp_path, monkeypatch, capsys):
     assert str(ROOT) not in text
     runs = [(run["optimizer"], run["seed"], run["curves"]["step"]) for run in written["runs"]]
     assert runs == [(name, seed, [5, 10, 12]) for name in ("adam", "sgd") for seed in (0, 1)]
-    assert written["runs"][0]["recipe"] == "adam(learning_rate=0.1)"
-    heading = "| optimizer | test error | test loss | steps to 0.500 | ms/step | state B/param |"
+    assert list(written["tuning"]) == ["adam", "sgd"]
+    assert written["tuning"]["sgd"]["rates"] == [0.01, 0.03, 0.1, 0.3, 1.0]
+    tuning = next(x for x in Race.read(out / "results.json").tunings if x.optimizer == "sgd")
+    assert written["runs"][2]["learning_rate"] == tuning.best(LINE.metric)
+    assert f"peak_value={tuning.best(LINE.metric):g}" in written["runs"][2]["recipe"]
+    heading = "| optimizer | learning rate | test error | test loss | steps to 0.500 | ms/step | state B/param |"
     assert (out / "table.md").read_text().startswith(heading)
     assert "results.json, curves.png and table.md" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("at_once", ["1", "2", "3"])
+def test_groups_of_members_change_nothing_but_the_time(tmp_path, monkeypatch, at_once):
+    monkeypatch.setattr(tasks, "load", lambda name: LINE)
+    arguments = ["images", "--optimizers", "sgd", "--seeds", "3", "--steps", "10"]
+    for name, extra in (("all", []), ("some", ["--at-once", at_once])):
+        assert race.main([*arguments, *extra, "--out", str(tmp_path / name)]) == 0
+    both = [Race.read(tmp_path / name / "results.json") for name in ("all", "some")]
+    for mine, theirs in zip(*(result.runs for result in both), strict=True):
+        assert (mine.seed, mine.rate) == (theirs.seed, theirs.rate)
+        np.testing.assert_allclose(mine.points[-1].metric, theirs.points[-1].metric, rtol=1e-5)
+
+
 def test_an_interrupted_race_goes_on(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tasks, "load", lambda name: LINE)
-    arguments = ["images", "--optimizers", "adam", "sgd", "--steps", "12", "--out", str(tmp_path)]
+    arguments = ["images", "--optimizers", "adam", "sgd", "--seeds", "2", "--steps", "12", "--out", str(tmp_path)]
     advance, seen = Training.advance, []
 
-    def stop_at_the_fifth(training, steps):
+    def stop_at_the_eleventh(training, steps):
         seen.append(training.step)
-        if len(seen) == 5:
+        if len(seen) == 11:
             raise KeyboardInterrupt
         return advance(training, steps)
 
-    monkeypatch.setattr(Training, "advance", stop_at_the_fifth)
+    monkeypatch.setattr(Training, "advance", stop_at_the_eleventh)
     assert race.main(arguments) == race.INTERRUPTED
     first = json.loads((tmp_path / "results.json").read_text())
-    assert [run["finished"] for run in first["runs"]] == [True, False]
+    assert [run["finished"] for run in first["runs"]] == [True, True, False, False]
     assert race.main(arguments) == 0
-    assert len(seen) == 5 + 3  # sgd's three stretches alone; adam's were kept
+    assert len(seen) == 11 + 3  # sgd's seeds alone; what adam did and sgd's learning rates were kept
     second = json.loads((tmp_path / "results.json").read_text())
     assert second["finished"] is True
-    assert second["runs"][0] == first["runs"][0]
+    assert second["runs"][:2] == first["runs"][:2]
+    assert second["tuning"] == first["tuning"]
     assert race.main(arguments) == 0
-    assert len(seen) == 5 + 3 + 6  # what was finished is measured anew
+    assert len(seen) == 11 + 3 + 12  # what was finished is measured anew
+    assert race.main([*arguments, "--add", "--seeds", "3"]) == 0
+    assert len(seen) == 11 + 3 + 12 + 6  # one more seed for each of the two, in three stretches
     assert race.main([*arguments, "--steps", "6"]) == 0
     assert json.loads((tmp_path / "results.json").read_text())["steps"] == 6
 
 
-def test_all_races_every_task_into_a_folder_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(tasks, "load", lambda name: LINE)
-    monkeypatch.setattr(tasks, "names", lambda: ["one", "two"])
+def test_all_races_every_task_into_a_folder_of_its_own_and_reports(tmp_path, monkeypatch, capsys):
+    def load(name):
+        if name == "three":
+            raise tasks.Unavailable("the task three cannot run here: no module")
+        return LINE
+
+    monkeypatch.setattr(tasks, "load", load)
+    monkeypatch.setattr(tasks, "names", lambda: ["one", "two", "three"])
     assert race.main(["all", "--optimizers", "sgd", "--budget", "short", "--out", str(tmp_path)]) == 0
     steps = {name: json.loads((tmp_path / name / "results.json").read_text())["steps"] for name in ("one", "two")}
     assert steps == dict.fromkeys(("one", "two"), round(LINE.steps / 4))
+    assert "the task three cannot run here: no module; left out" in capsys.readouterr().out
+    assert "| two | sgd |" in (tmp_path / "README.md").read_text()
+    assert (tmp_path / "report.html").exists()
 
 
 def test_rates_are_tried_around_the_one_in_use():
-    assert rates.grid(0.03) == [0.003, 0.01, 0.03, 0.1, 0.3]
-    assert rates.grid(0.1) == [0.01, 0.03, 0.1, 0.3, 1.0]
+    assert race.grid(0.03) == [0.003, 0.01, 0.03, 0.1, 0.3]
+    assert race.grid(0.1) == [0.01, 0.03, 0.1, 0.3, 1.0]
 
 
-def test_rates_are_shown_with_what_they_reach(monkeypatch, capsys):
-    monkeypatch.setattr(tasks, "load", lambda name: LINE)
-    assert rates.main(["images", "--optimizers", "sgd", "--seeds", "0", "1"]) == 0
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert [line[:2] for line in lines] == [["sgd", rate] for rate in ("0.01", "0.03", "0.1", "0.3", "1")]
-    assert float(lines[2][2]) < float(lines[0][2])  # 20 steps of 0.01 go nowhere
-
-
-def test_rates_are_tried_without_the_test_set():
+def test_rates_are_tuned_without_the_test_set():
     train, _ = _line_data()
-    kept, held_out = rates.without_test(LINE).data()
-    assert (len(kept["x"]), len(held_out["x"])) == (32, 8)
-    rows = np.concatenate([kept["x"], held_out["x"]])
-    assert sorted(map(tuple, rows)) == sorted(map(tuple, train["x"]))
+    data = LINE.learner("sgd", True).data
+    seen = np.concatenate([np.asarray(part["x"]) for part in data])
+    assert [len(part["x"]) for part in data] == [32, 8]
+    assert sorted(map(tuple, seen)) == sorted(map(tuple, train["x"]))
+    kept, out = held_out(train)
+    np.testing.assert_array_equal(data[0]["x"], kept["x"])
+    np.testing.assert_array_equal(data[1]["x"], out["x"])
+
+
+def test_untuned_races_take_the_rate_of_the_task(tmp_path, monkeypatch):
+    monkeypatch.setattr(tasks, "load", lambda name: LINE)
+    arguments = ["images", "--no-tune", "--seeds", "1", "--steps", "5", "--out", str(tmp_path)]
+    assert race.main(arguments) == 0
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert written["tuning"] == {}
+    assert [run["learning_rate"] for run in written["runs"]] == list(LINE.learning_rates.values())
 
 
 def test_ctrl_c_keeps_what_was_measured(tmp_path):
     # A shell that runs the tests in the background has them ignore SIGINT, and a child inherits that: restore it.
     command = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
     command += "from benchmarks.race import main; sys.exit(main(sys.argv[1:]))"
-    arguments = ["images", "--optimizers", "sgd", "adam", "--steps", "100000", "--out", str(tmp_path)]
+    arguments = [
+        "images",
+        "--optimizers",
+        "sgd",
+        "adam",
+        "--no-tune",
+        "--seeds",
+        "1",
+        "--steps",
+        "100000",
+        "--out",
+        str(tmp_path),
+    ]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
         [sys.executable, "-c", command, *arguments],
