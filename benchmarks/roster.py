@@ -31,3 +31,8 @@ ROSTER: dict[str, Callable[[float, int], GradientTransformation]] = {
     "adam-constant": lambda rate, steps: gradx.adam(rate),
 }
 """All have one schedule, so that what differs is the optimizer's own; `adam-constant` shows what the schedule does."""
+
+
+def with_recipe(recipe: Callable[..., GradientTransformation]) -> dict:
+    """Return the roster and a recipe of `gradx.recipes`, expanded so that its learning rate can be read."""
+    return ROSTER | {"recipe": lambda rate, steps: recipe(steps, rate).expand()}

@@ -6,6 +6,7 @@ from gradx import losses as losses
 from gradx import microbatching as microbatching
 from gradx import perturbations as perturbations
 from gradx import projections as projections
+from gradx import recipes as recipes
 from gradx import schedules as schedules
 from gradx import tree as tree
 from gradx import tune as tune

@@ -197,7 +197,8 @@ def _resolve(owner: str, what: str, given: PyTree | Callable, params: Params) ->
 
 def _select(mask: PyTree, params: PyTree) -> PyTree:
     """Keep the leaves under True, put `None` for those under False."""
-    return jax.tree.map(lambda keep, node: node if keep else jax.tree.map(lambda _: None, node), mask, params)
+    kept = jax.tree.map(lambda keep, node: node if keep else jax.tree.map(lambda _: None, node), mask, params)
+    return () if kept is None else kept  # parameters that are one array: None would say that there are none given
 
 
 def _merge(mask: PyTree, new: PyTree, old: PyTree) -> PyTree:

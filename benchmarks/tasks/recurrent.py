@@ -5,9 +5,11 @@ import jax.numpy as jnp
 from flax import nnx
 
 from benchmarks.prose import BYTES, windows
+from benchmarks.roster import with_recipe
 from benchmarks.supervised import supervised
 from benchmarks.task import Metric, Task
 from benchmarks.tasks.language import bits_per_byte, loss
+from gradx import recipes
 
 WIDTH = 128
 
@@ -31,10 +33,19 @@ TASK = Task(
     title="a gated recurrent network on English prose",
     metric=Metric("held-out bits per byte", target=2.8, higher_is_better=False, style=".3f"),
     learner=supervised(windows, Recurrent, loss, bits_per_byte, batch_size=32),
-    learning_rates={"sgd": 3.0, "momentum": 1.0, "rmsprop": 1e-2, "adam": 1e-2, "adamw": 3e-2, "adam-constant": 3e-3},
+    learning_rates={
+        "sgd": 3.0,
+        "momentum": 1.0,
+        "rmsprop": 1e-2,
+        "adam": 1e-2,
+        "adamw": 3e-2,
+        "adam-constant": 3e-3,
+        "recipe": 3e-2,
+    },
     steps=600,
     evaluate_every=50,
     step="32 windows of 64 bytes",
     textbook="rmsprop",
     source="RMSProp for recurrent networks, as in Graves 2013, arXiv:1308.0850",
+    roster=with_recipe(recipes.recurrent),
 )

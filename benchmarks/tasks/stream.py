@@ -19,8 +19,9 @@ import psutil
 from flax import nnx
 
 import gradx
+from benchmarks.roster import with_recipe
 from benchmarks.task import Carry, Learner, Look, Metric, Task
-from gradx import GradientTransformation, losses
+from gradx import GradientTransformation, losses, recipes
 
 BYTES = 256
 RECORD = 1024
@@ -132,10 +133,18 @@ TASK = Task(
     title="Python's own library, streamed from disk",
     metric=Metric("held-out bits per byte", target=2.8, higher_is_better=False, style=".3f"),
     learner=lambda name, tuning: learner(tuning),
-    learning_rates={"sgd": 1.0, "momentum": 0.3, "rmsprop": 1e-2, "adam": 1e-2, "adamw": 3e-2},
+    learning_rates={
+        "sgd": 1.0,
+        "momentum": 0.3,
+        "rmsprop": 1e-2,
+        "adam": 1e-2,
+        "adamw": 3e-2,
+        "recipe": 3e-2,
+    },
     steps=860,
     evaluate_every=43,
     step="32 records of 1,024 bytes",
     textbook="sgd",
     source="plain stochastic gradient descent for very large data, Bottou 2010, doi:10.1007/978-3-7908-2604-3_16",
+    roster=with_recipe(recipes.stream),
 )

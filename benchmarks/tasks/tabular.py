@@ -8,9 +8,10 @@ import numpy as np
 from flax import nnx
 from sklearn.datasets import load_digits
 
+from benchmarks.roster import with_recipe
 from benchmarks.supervised import supervised
 from benchmarks.task import Metric, Task
-from gradx import losses
+from gradx import losses, recipes
 
 CLASSES = 10
 FEATURES = 64
@@ -63,11 +64,20 @@ TASK = Task(
     title="a perceptron on a table of 1,797 scanned digits",
     metric=Metric("test accuracy", target=0.95, style=".1%"),
     learner=supervised(table, MLP, loss, accuracy, batch_size=64),
-    learning_rates={"sgd": 0.3, "momentum": 0.1, "rmsprop": 1e-2, "adam": 1e-2, "adamw": 3e-2, "adam-constant": 1e-2},
+    learning_rates={
+        "sgd": 0.3,
+        "momentum": 0.1,
+        "rmsprop": 1e-2,
+        "adam": 1e-2,
+        "adamw": 3e-2,
+        "adam-constant": 1e-2,
+        "recipe": 3e-2,
+    },
     steps=600,
     evaluate_every=25,
     step="64 rows",
     tuning_seeds=3,
     textbook="adam",
     source="Adam as the default for deep learning, Goodfellow et al. 2016, section 8.5.4; Kingma and Ba 2015",
+    roster=with_recipe(recipes.general),
 )

@@ -1,0 +1,112 @@
+"""One optimizer for each kind of work: clipping, a method, a schedule as long as the training, decay where it belongs.
+
+The learning rate rises over the first tenth of the steps, from a tenth of its peak, and falls to zero along a cosine.
+The default peaks are what the races found for small networks; `gradx.tune.sweep` over `peak` finds yours.
+"""
+
+from typing import Any
+
+from gradx.combine import chain
+from gradx.core import GradientTransformation, transformation
+from gradx.optimizers.adam import adam, adamw
+from gradx.recipes.roles import kernels
+from gradx.schedules.warmup import warmup_cosine_decay_schedule
+from gradx.transforms.clip import clip_by_global_norm
+from gradx.typing import NonNegative, PositiveInt, PositiveReal, Schedule
+
+WARMUP = 10
+"""The learning rate rises over one step in so many, from the peak divided by it."""
+
+
+@transformation
+def general(
+    steps: PositiveInt, peak: PositiveReal = 0.03, weight_decay: NonNegative = 0.05, clip: NonNegative = 1.0
+) -> Any:
+    """Return AdamW with warmup, cosine decay and clipped gradients, for a network of which nothing else is known.
+
+    Args:
+      steps: of the whole training.
+      peak: the highest learning rate.
+      weight_decay: pull of `kernels` towards zero, times the learning rate.
+      clip: bound on the gradients' global norm.
+
+    Raced on a perceptron with a table of 1,797 rows: benchmarks/results/tabular/results.json.
+    """
+    return _adamw(steps, peak, weight_decay, clip)
+
+
+@transformation
+def images(
+    steps: PositiveInt, peak: PositiveReal = 0.01, weight_decay: NonNegative = 0.05, clip: NonNegative = 1.0
+) -> Any:
+    """Return AdamW with warmup, cosine decay and clipped gradients, for convolutional networks.
+
+    Arguments as for `general`. Raced on a small network with 5,000 digits: benchmarks/results/images/results.json.
+    """
+    return _adamw(steps, peak, weight_decay, clip)
+
+
+@transformation
+def language(
+    steps: PositiveInt, peak: PositiveReal = 0.01, weight_decay: NonNegative = 0.05, clip: NonNegative = 1.0
+) -> Any:
+    """Return AdamW with warmup, cosine decay and clipped gradients, for Transformers.
+
+    Arguments as for `general`. Raced on a small one with English prose: benchmarks/results/language/results.json.
+    Large ones take a smaller rate: 3e-4 for some billions of parameters.
+    """
+    return _adamw(steps, peak, weight_decay, clip)
+
+
+@transformation
+def recurrent(
+    steps: PositiveInt, peak: PositiveReal = 0.03, weight_decay: NonNegative = 0.05, clip: NonNegative = 1.0
+) -> Any:
+    """Return AdamW with warmup, cosine decay and clipped gradients, for recurrent networks, whose gradients explode.
+
+    Arguments as for `general`. Raced on gated units with English prose: benchmarks/results/recurrent/results.json.
+    """
+    return _adamw(steps, peak, weight_decay, clip)
+
+
+@transformation
+def stream(
+    steps: PositiveInt, peak: PositiveReal = 0.03, weight_decay: NonNegative = 0.05, clip: NonNegative = 1.0
+) -> Any:
+    """Return AdamW with warmup, cosine decay and clipped gradients, for one pass over very large data.
+
+    Arguments as for `general`. Raced on 31 MB of sources, read once: benchmarks/results/stream/results.json.
+    """
+    return _adamw(steps, peak, weight_decay, clip)
+
+
+@transformation
+def control(steps: PositiveInt, peak: PositiveReal = 3e-3, clip: NonNegative = 0.5) -> Any:
+    """Return Adam with warmup, cosine decay and clipped gradients, for policy gradients.
+
+    Args:
+      steps: updates of the whole training, several for each batch of moves.
+      peak: the highest learning rate.
+      clip: bound on the gradients' global norm.
+
+    Raced on CartPole with proximal policy optimization: benchmarks/results/control/results.json.
+    """
+    return chain(clip_by_global_norm(clip), adam(_rise_and_fall(peak, steps)))
+
+
+@transformation
+def gan(steps: PositiveInt, peak: PositiveReal = 3e-3, clip: NonNegative = 1.0) -> Any:
+    """Return Adam with short memory (b1 = 0.5), warmup, cosine decay and clipped gradients, for adversaries.
+
+    Arguments as for `control`. Raced on digits: benchmarks/results/gan/results.json.
+    """
+    return chain(clip_by_global_norm(clip), adam(_rise_and_fall(peak, steps), b1=0.5))
+
+
+def _adamw(steps: int, peak: Any, weight_decay: Any, clip: Any) -> GradientTransformation:
+    schedule = _rise_and_fall(peak, steps)
+    return chain(clip_by_global_norm(clip), adamw(schedule, weight_decay=weight_decay, mask=kernels))
+
+
+def _rise_and_fall(peak: Any, steps: int) -> Schedule:
+    return warmup_cosine_decay_schedule(peak / WARMUP, peak, steps // WARMUP, steps)

@@ -1,0 +1,106 @@
+"""Recipes: what they are made of, whom they decay, and that the races are what their docstrings say."""
+
+import json
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import gradx
+from gradx import recipes
+from gradx.recipes.suggestions import SUGGESTIONS
+from gradx.testing import check_transform
+
+ROOT = Path(__file__).parent.parent
+NAMES = list(SUGGESTIONS)
+DECAYING = ["general", "images", "language", "recurrent", "stream"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_is_a_transformation_like_any_other(name):
+    check_transform(recipes.suggest(name)(20))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_is_a_value(name):
+    recipe = getattr(recipes, name)
+    assert recipe(100) == recipes.suggest(name)(100) != recipe(101)
+    assert repr(recipe(100, 0.5)) == f"{name}(steps=100, peak=0.5)"
+    assert gradx.replace(recipe(100), peak=0.5) == recipe(100, 0.5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero(name):
+    tx = recipes.suggest(name)(100, 0.2).expand()
+    state = tx.init(jnp.ones(3))
+    seen = []
+    for _ in range(101):
+        seen.append(next(float(x) for key, x in gradx.hyperparams(tx, state).items() if key.endswith("learning_rate")))
+        _, state = tx.update(jnp.ones(3), state, jnp.ones(3))
+    np.testing.assert_allclose([seen[0], seen[10], seen[100]], [0.02, 0.2, 0.0], atol=1e-7)  # float32
+    assert np.argmax(seen) == 10
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_exploding_gradients_are_clipped(name):
+    tx = recipes.suggest(name)(10)
+    params = jnp.ones(4)
+    clip = tx.arguments["clip"]
+    small, _ = tx.update(jnp.ones(4) * clip / 2, tx.init(params), params)  # of norm clip
+    large, _ = tx.update(jnp.ones(4) * 1e6, tx.init(params), params)
+    np.testing.assert_allclose(small, large, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", DECAYING)
+def test_decay_pulls_at_kernels_alone(name):
+    class Net(nnx.Module):
+        def __init__(self):
+            rngs = nnx.Rngs(0)
+            self.words = nnx.Embed(5, 4, rngs=rngs)
+            self.conv = nnx.Conv(2, 3, (3,), rngs=rngs)
+            self.norm = nnx.LayerNorm(4, rngs=rngs)
+            self.dense = nnx.Linear(4, 2, rngs=rngs)
+
+    params = jax.tree.map(jnp.ones_like, nnx.state(Net(), nnx.Param))
+    tx = recipes.suggest(name)(10)
+    updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
+    moved = {path for path, u in zip(gradx.tree.paths(updates), jax.tree.leaves(updates), strict=True) if u.any()}
+    assert moved == {"conv/kernel", "dense/kernel"}
+
+
+def test_only_the_last_name_says_whether_it_is_an_embedding():
+    params = {"embedder": {"kernel": jnp.ones((2, 2))}, "Embed_0": {"embedding": jnp.ones((2, 2))}, "scale": jnp.ones(2)}
+    marks = recipes.kernels(params)
+    assert marks == {"embedder": {"kernel": True}, "Embed_0": {"embedding": False}, "scale": False}
+
+
+def test_another_task_is_refused_with_those_there_are():
+    with pytest.raises(ValueError, match=r"no recipe for 'imagse'; there are general, images, language"):
+        recipes.suggest("imagse")
+
+
+def test_a_schedule_is_no_peak():
+    with pytest.raises((TypeError, ValueError), match="peak"):
+        recipes.general(100, gradx.constant_schedule(0.1))
+
+
+def test_the_table_has_a_row_for_each():
+    lines = recipes.table().splitlines()
+    assert [line.split("`")[1] for line in lines[2:]] == NAMES
+    assert all(len(line.split(" | ")) == 4 for line in lines)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_docstring_names_a_race_that_was_run_with_it(name):
+    recipe = recipes.suggest(name)
+    (path,) = re.findall(r"benchmarks/results/\S+\.json", recipe.__doc__)
+    results = json.loads((ROOT / path).read_text())
+    runs = [run for run in results["runs"] if run["optimizer"] == "recipe"]
+    assert len(runs) >= 3
+    assert all(run["finished"] for run in runs)
+    updates = int(re.search(r"decay_steps=(\d+)", runs[0]["recipe"])[1])
+    assert repr(recipe(updates).expand()) == runs[0]["recipe"]  # the default peak is the one that won
