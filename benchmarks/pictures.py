@@ -13,10 +13,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from benchmarks.results import Race, Run
-from gradx.viz.style import finish, line_styles, marks
+from gradx.viz.style import finish, line_styles, marks, plain_numbers
 
 HIDDEN = 0.05
 """The share of the points, the worst (the beginning, a spike), that may lie outside the metric's axis."""
+PANELS = 4
+"""Side by side in an overview."""
+FAR = 8
+"""Metrics whose ends are so many times apart get a logarithmic axis."""
 RATE_DECADES = 1e4
 """From the highest learning rate shown to the lowest: one that falls to zero has no end on a logarithmic scale."""
 
@@ -44,6 +48,32 @@ def draw(race: Race, path: Path) -> None:
     figure.savefig(path, metadata={"Software": None})
 
 
+def overview(races: Sequence[Race]) -> Figure:
+    """Return a panel for each race: a dot for each seed's end, a bar at their mean, a line at the target."""
+    rows = -(-len(races) // PANELS)
+    figure = Figure(figsize=(11, 2.6 * rows), dpi=130, layout="constrained")
+    panels = figure.subplots(rows, PANELS, squeeze=False).flat
+    for race, axes in zip(races, panels, strict=False):
+        ends = [race.ends(name) for name in race.optimizers]
+        known = sorted(x for values in ends for x in values if np.isfinite(x))
+        worst = known[0] if race.metric.higher_is_better else known[-1]
+        for i, (values, style) in enumerate(zip(ends, line_styles(), strict=False)):
+            colour = style["color"]
+            axes.plot([i] * len(values), np.nan_to_num(values, nan=worst), "o", color=colour, alpha=0.7, markersize=5)
+            axes.plot([i - 0.3, i + 0.3], [race.mean(race.optimizers[i])] * 2, color=colour, linewidth=2)
+        axes.axhline(race.metric.target, color="0.4", linewidth=0.8, zorder=0)
+        finish(axes, f"{race.task}: {race.metric.name}", xlabel="")
+        axes.set_xlim(-0.6, len(ends) - 0.4)
+        axes.set_xticks(range(len(ends)), race.optimizers, rotation=40, ha="right", fontsize=8)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _, show=race.metric.show: show(value)))
+        if _far_apart(race, known):
+            axes.set_yscale("log")
+            plain_numbers(axes.yaxis)
+    for axes in list(panels):
+        axes.axis("off")
+    return figure
+
+
 def _line(axes: Axes, runs: Sequence[Run], name: str, style: dict, label: str = "") -> None:
     length = min(len(run.points) for run in runs)
     steps = [p.step for p in runs[0].points[:length]]
@@ -62,11 +92,21 @@ def _finish_metric(axes: Axes, race: Race) -> None:
     hidden = int(HIDDEN * len(values))
     values = values[hidden:] if metric.higher_is_better else values[: len(values) - hidden]
     low, high = min([*values, metric.target]), max([*values, metric.target])
-    margin = 0.04 * (high - low) or 0.01
-    axes.set_ylim(low - margin, high + margin)
+    if _far_apart(race, values):
+        axes.set_yscale("log")
+        plain_numbers(axes.yaxis)
+        axes.set_ylim(low / 1.2, high * 1.2)
+    else:
+        margin = 0.04 * (high - low) or 0.01
+        axes.set_ylim(low - margin, high + margin)
     handles, labels = axes.get_legend_handles_labels()
     finals = [statistics.mean(run.points[-1].metric for run in race.of(name)) for name in race.optimizers]
     order = np.argsort(finals)[:: -1 if metric.higher_is_better else 1]
     corner = "lower right" if metric.higher_is_better else "upper right"
     style = {"framealpha": 0.9, "edgecolor": "white", "handlelength": 3.5}
     axes.legend([handles[i] for i in order], [labels[i] for i in order], loc=corner, **style)
+
+
+def _far_apart(race: Race, values: Sequence[float]) -> bool:
+    """Return whether sorted values need a logarithmic axis: errors, some many times as large as others."""
+    return not race.metric.higher_is_better and bool(values) and values[-1] > FAR * values[0] > 0

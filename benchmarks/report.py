@@ -14,8 +14,10 @@ from string import Template
 
 from markdown_it import MarkdownIt
 
+from benchmarks.pictures import overview
 from benchmarks.results import Race, write_whole
 
+OVERVIEW = "overview.png"
 RESULTS = Path("benchmarks", "results")
 PICTURES = re.compile(r'src="([^":]+\.png)"')
 PAGE = Template("""<!doctype html>
@@ -38,12 +40,14 @@ $body</body>
 </html>
 """)
 INTRODUCTION = """\
-Every optimizer trains on every task with its best learning rate of the same grid (five rates, each about three times
-the one before), tuned with a seed of its own on data held out from the training set, and then with the seeds that are
-shown. Numbers are means over the seeds, with the lowest and the highest in brackets. Nothing else was tuned.
+Every optimizer trains on every task with the best of five learning rates, each about three times the one before. They
+were tuned with other seeds than those that are shown and, where there is a training set, on a fifth of it that was held
+out. Nothing else was tuned. All have one schedule, a warmup and a cosine, but for "adam-constant" and the convex task.
+Numbers are means over the seeds, with the lowest and the highest in brackets. "recipe" is what `gradx.recipes` has for
+the task.
 
-*Was the textbook's choice the best?* "Yes" if its mean is the best. "Not told apart" if its best seed is at least as
-good as the worst seed of the optimizer with the best mean. Otherwise "no".
+*Was the textbook's choice the best?* "Yes" if no mean is better. "Not told apart" if its best seed is at least as good
+as the worst seed of the optimizer with the best mean. Otherwise "no". One seed tells nothing.
 """
 NOTES = """\
 - "ms/step" is the time of one training while all its seeds train side by side, divided by their number, without
@@ -67,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build(folder: Path) -> None:
     """Write README.md and report.html about the races in the folder."""
-    text = markdown(found(folder))
+    races = found(folder)
+    overview(races).savefig(folder / OVERVIEW, metadata={"Software": None})
+    text = markdown(races, folder)
     write_whole(folder / "README.md", text)
     body = PICTURES.sub(lambda match: f'src="{_embedded(folder / match[1])}"', _html(text))
     write_whole(folder / "report.html", PAGE.substitute(title="Which optimizer, for what", body=body))
@@ -82,17 +88,21 @@ def found(folder: Path) -> list[Race]:
     return races
 
 
-def markdown(races: Sequence[Race]) -> str:
-    """Return the report as Markdown."""
+def markdown(races: Sequence[Race], folder: Path) -> str:
+    """Return the report as Markdown; the folder has the pictures."""
     rows = [_summary(race) for race in races]
     summary = table(["task", "textbook's choice", "reached", "best here", "reached", "was it the best?"], rows)
-    parts = ["# Which optimizer, for what", INTRODUCTION, summary, NOTES, *map(_section, races)]
+    picture = f"![the end of every training]({OVERVIEW})\n"
+    sections = [_section(race, folder) for race in races]
+    parts = ["# Which optimizer, for what", INTRODUCTION, summary, picture, NOTES, *sections]
     return "\n".join(parts)
 
 
 def verdict(race: Race) -> str:
     """Say whether the textbook's choice was the best, as far as the seeds tell."""
     best = race.best()
+    if len(race.ends(best)) == 1:
+        return "one seed"
     if best == race.textbook:
         return "yes"
     high = race.metric.higher_is_better
@@ -120,7 +130,14 @@ def _reached(race: Race, name: str) -> str:
     return f"{show(race.mean(name))}{spread}"
 
 
-def _section(race: Race) -> str:
+def _pictures(race: Race, folder: Path) -> list[tuple[str, str]]:
+    """Return the files of a race's pictures, and what each shows: the curves, and what the optimizers' models made."""
+    made = [(f"{name}.png", f"made with {name}") for name in race.optimizers]
+    pictures = [("curves.png", f"{race.metric.name} against steps"), *made]
+    return [(name, what) for name, what in pictures if (folder / race.task / name).exists()]
+
+
+def _section(race: Race, folder: Path) -> str:
     metric, seeds = race.metric, len({run.seed for run in race.runs})
     aim = "at least" if metric.higher_is_better else "at most"
     parts = [
@@ -128,7 +145,7 @@ def _section(race: Race) -> str:
         f"{race.steps} steps of {race.step}, {seeds} seed{'s' if seeds > 1 else ''}. Target: {metric.name} {aim}"
         f" {metric.show(metric.target)}. The textbook's choice: {race.textbook} ({race.source}).\n",
         table(race.headings(), race.rows()),
-        f"![{metric.name} against steps]({race.task}/curves.png)\n",
+        *(f"![{what}]({race.task}/{name})\n" for name, what in _pictures(race, folder)),
     ]
     if race.tunings:
         parts += ["Learning rates tried, and what they reached on held-out data:\n", _tunings(race)]

@@ -1,6 +1,7 @@
 """gradx: gradient transformations for JAX, as plain values."""
 
 from gradx import assignment as assignment
+from gradx import diagnose as diagnose
 from gradx import linalg as linalg
 from gradx import losses as losses
 from gradx import microbatching as microbatching
