@@ -132,3 +132,9 @@ def test_film(tmp_path):
     film.save(tmp_path / "x.gif", writer="pillow")
     with Image.open(tmp_path / "x.gif") as image:
         assert image.n_frames == 3
+
+
+def test_curves_over_negative_steps_are_seen():
+    figure = viz.training_curves({"a": [1.0, 2.0]}, [-3, -1])
+    assert figure.axes[0].get_xlim()[0] == -3
+    assert viz.training_curves({"a": [1.0, 2.0]}, [3, 4]).axes[0].get_xlim()[0] == 0

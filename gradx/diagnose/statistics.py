@@ -47,8 +47,9 @@ def step_statistics(grads: Updates, updates: Updates, params: Params, loss: Arra
 
     Raises ValueError when the trees differ in structure or shapes, naming the leaf.
 
-    >>> import gradx
-    >>> seen = gradx.diagnose.step_statistics({"w": [3.0, 0.0]}, {"w": [-0.3, 0.0]}, {"w": [0.0, 3.0]})
+    >>> import gradx, jax.numpy as jnp
+    >>> grads, params = {"w": jnp.array([3.0, 0.0])}, {"w": jnp.array([0.0, 3.0])}
+    >>> seen = gradx.diagnose.step_statistics(grads, {"w": -0.1 * grads["w"]}, params)
     >>> float(seen.gradient_norm[0]), float(seen.dead[0]), round(float(seen.update_ratio[0]), 3)
     (3.0, 0.5, 0.1)
     """

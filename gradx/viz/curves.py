@@ -72,6 +72,7 @@ def training_curves(
     if target is not None:
         axes.axhline(target, color="0.4", linewidth=0.8)
     finish(axes, title, log=log, xlabel=xlabel)
+    axes.set_xlim(left=min(0, axes.dataLim.x0))
     axes.legend(framealpha=0.9, edgecolor="white", handlelength=3.5)
     return figure
 

@@ -1,0 +1,208 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # The learning rate: too high, too low, and how to find it
+#
+# No other number decides as much. Here is what a wrong one looks like, how to tell which way it is wrong, what
+# schedules and warmup change, and how to find a good one in a single compiled program.
+
+# %%
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from sklearn.datasets import load_digits
+
+import gradx
+from gradx import diagnose, losses, tune, viz
+
+# %matplotlib inline
+
+# %% [markdown]
+# ## Where it is exact: a quadratic
+#
+# On $f(w) = \tfrac L2 w^2$ a step of gradient descent multiplies $w$ by $1 - \eta L$. Below $1/L$ it creeps, at $1/L$ it
+# arrives at once, up to $2/L$ it overshoots and still converges, beyond it diverges. With $L = 10$:
+
+# %%
+L = 10.0
+
+
+def distance(rate, steps=20):
+    """Return |w| after each step of descent from w = 1."""
+    tx = gradx.sgd(rate)
+
+    def step(carry, _):
+        w, state = carry
+        updates, state = tx.update(L * w, state, w)
+        w = gradx.apply_updates(w, updates)
+        return (w, state), jnp.abs(w)
+
+    return jax.lax.scan(step, (jnp.ones(()), tx.init(jnp.ones(()))), length=steps)[1]
+
+
+quadratic = {f"{share} · 2/L": distance(share * 2 / L) for share in (0.05, 0.25, 0.9, 1.0, 1.1)}
+for name, curve in quadratic.items():
+    print(f"{name:<12} after 20 steps |w| = {curve[-1]:.2g}")
+viz.training_curves({name: np.asarray(x) for name, x in quadratic.items()}, title="distance to the minimum", log=True)
+
+# %% [markdown]
+# ## On a network
+#
+# A perceptron on 1,797 scanned digits, Adam, batches of 64. One function trains; it takes the optimizer as an argument,
+# so that all learning rates below share one compiled program. At every step it keeps the statistics from which
+# `gradx.diagnose.explain` reads what is wrong.
+
+# %%
+images, labels = load_digits(return_X_y=True)
+order = np.random.default_rng(0).permutation(len(labels))
+images, labels = jnp.asarray(images[order] / 16, jnp.float32), jnp.asarray(labels[order])
+train, test = (images[:1437], labels[:1437]), (images[1437:], labels[1437:])
+
+model = nnx.Sequential(
+    nnx.Linear(64, 64, rngs=nnx.Rngs(0)), nnx.relu, nnx.Linear(64, 64, rngs=nnx.Rngs(1)), nnx.relu,
+    nnx.Linear(64, 10, rngs=nnx.Rngs(2)),
+)  # fmt: skip
+graph, start = nnx.split(model)
+STEPS = 400
+chosen = jnp.asarray(np.random.default_rng(0).integers(0, 1437, (STEPS, 64)))
+
+
+def loss_of(params, batch):
+    x, y = batch
+    return losses.softmax_cross_entropy_with_integer_labels(nnx.merge(graph, params)(x), y).mean()
+
+
+@jax.jit
+def fit(tx):
+    """Return the test loss after each step, and the statistics of the steps."""
+
+    def step(carry, indices):
+        params, state = carry
+        value, gradients = jax.value_and_grad(loss_of)(params, jax.tree.map(lambda x: x[indices], train))
+        updates, state = tx.update(gradients, state, params)
+        seen = diagnose.step_statistics(gradients, updates, params, value)
+        params = gradx.apply_updates(params, updates)
+        return (params, state), (loss_of(params, test), seen)
+
+    return jax.lax.scan(step, (start, tx.init(start)), chosen)[1]
+
+
+curves = {}
+for what, rate in {"too low": 1e-5, "low": 3e-4, "about right": 1e-2, "too high": 1.0}.items():
+    curve, history = fit(gradx.adam(rate))
+    curves[f"{rate:g}, {what}"] = np.asarray(curve)
+    print(f"{rate:<7g} test loss {curve[-1]:.3f}")
+    for finding in diagnose.explain(history, gradx.tree.paths(start)):
+        print("       ", finding)
+
+# %%
+viz.training_curves(curves, title="test loss, by learning rate", log=True)
+
+# %% [markdown]
+# Too low looks like patience, too high like a loss that leaps and settles where it began. `explain` names the two ends
+# with their numbers, and says nothing of the runs between.
+
+# %% [markdown]
+# ## The finder
+#
+# `gradx.tune.lr_find` trains briefly with 64 rates, all at once in one program, and reads the losses. The parameters
+# given to it stay as they are. Its suggestion is at most half of the lowest rate, from the best one on, with which the
+# loss rose: a rate at the edge may do well for fifty steps and fail later.
+
+# %%
+batches = jax.tree.map(lambda x: x[chosen[:60]], train)
+found = {
+    name: tune.lr_find(tx, loss_of, start, batches)
+    for name, tx in {"sgd": gradx.sgd(1.0), "momentum": gradx.sgd(1.0, momentum=0.9), "adam": gradx.adam(1.0)}.items()
+}
+for name, curve in found.items():
+    print(f"{name:<9} {curve}")
+
+# %%
+viz.learning_rate_curve(found["adam"])
+
+# %% [markdown]
+# The suggestions differ by a factor of twenty: a learning rate is a number of its optimizer. Trained for
+# long with each:
+
+# %%
+for name, tx in {"sgd": gradx.sgd(1.0), "momentum": gradx.sgd(1.0, momentum=0.9), "adam": gradx.adam(1.0)}.items():
+    ends = {
+        factor: float(fit(gradx.replace(tx, learning_rate=factor * found[name].suggestion))[0][-1])
+        for factor in (0.1, 0.3, 1, 3)
+    }
+    shown = ", ".join(f"{factor} times: {end:.3f}" for factor, end in ends.items())
+    print(f"{name:<9} test loss at the suggestion's {shown}")
+
+# %% [markdown]
+# ## Schedules
+#
+# Wherever a number may stand in gradx, a schedule may. Steps, a cosine, a warmup before it:
+
+# %%
+peak = 0.02
+schedules = {
+    "constant": gradx.constant_schedule(peak),
+    "steps": gradx.piecewise_constant_schedule(peak, {STEPS // 2: 0.3, 3 * STEPS // 4: 0.3}),
+    "cosine": gradx.cosine_decay_schedule(peak, STEPS),
+    "warmup, cosine": gradx.warmup_cosine_decay_schedule(0.0, peak, STEPS // 10, STEPS),
+}
+viz.schedules(schedules, STEPS)
+
+# %% [markdown]
+# Which ends best? The mean and the spread over five orders of the batches, with the same peak:
+
+# %%
+orders = jnp.asarray(np.random.default_rng(1).integers(0, 1437, (5, STEPS, 64)))
+
+
+@jax.jit
+def ends(tx):
+    """Return the mean test loss of the last 20 steps for five orders of the batches."""
+
+    def one(chosen):
+        def step(carry, indices):
+            params, state = carry
+            gradients = jax.grad(loss_of)(params, jax.tree.map(lambda x: x[indices], train))
+            updates, state = tx.update(gradients, state, params)
+            params = gradx.apply_updates(params, updates)
+            return (params, state), loss_of(params, test)
+
+        return jax.lax.scan(step, (start, tx.init(start)), chosen)[1][-20:].mean()
+
+    return jax.vmap(one)(orders)
+
+
+for name, schedule in schedules.items():
+    seen = ends(gradx.adam(schedule))
+    print(f"{name:<15} test loss {seen.mean():.3f} ({seen.min():.3f} to {seen.max():.3f})")
+
+# %% [markdown]
+# ## Warmup
+#
+# Adam divides by a root mean square that knows only a few gradients at first: its first steps are as long as the
+# learning rate allows, in every coordinate. Where that is too far, a warmup helps; where it is not, it costs a few
+# steps. So the gain should grow with the peak:
+
+# %%
+for peak in (0.003, 0.02, 0.1, 0.3):
+    cold = ends(gradx.adam(gradx.cosine_decay_schedule(peak, STEPS)))
+    warm = ends(gradx.adam(gradx.warmup_cosine_decay_schedule(0.0, peak, STEPS // 10, STEPS)))
+    print(
+        f"peak {peak:<6g} without warmup {cold.mean():.3f} ({cold.min():.3f} to {cold.max():.3f})"
+        f"   with {warm.mean():.3f} ({warm.min():.3f} to {warm.max():.3f})"
+    )
+
+# %% [markdown]
+# Read the table, not the rule: a difference smaller than the spread is none. Next:
+# [which optimizer for what](05_which_optimizer.ipynb), and [sweeps](07_sweeps_and_hypergradients.ipynb) over whatever
+# else has a number.
