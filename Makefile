@@ -9,7 +9,7 @@ export JAX_PLATFORMS ?= cpu
 
 .PHONY: demo test lint types suite notebooks results clean
 
-demo: $(VENV)/.demo  ## train a small network on real digits with five optimizers and show who wins
+demo: $(VENV)/.demo  ## train a small network on real digits with each optimizer and show who wins
 	$(BIN)/python -m benchmarks.race $(RACE) --no-tune --seeds 1
 
 test: lint types suite  ## everything that must hold before a change lands
@@ -30,7 +30,8 @@ notebooks: $(VENV)/.test  ## run the notebooks anew and keep their pictures
 results: $(VENV)/.test  ## regenerate every number that the README quotes
 	$(BIN)/python -m benchmarks.cost
 	$(BIN)/python -m benchmarks.deviations
-	$(BIN)/python -m benchmarks.race images --out benchmarks/results/images
+	$(BIN)/python -m benchmarks.sweep
+	$(BIN)/python -m benchmarks.race all --out benchmarks/results
 	$(BIN)/python -m benchmarks.readme
 
 # A stamp file says that the environment holds what pyproject.toml and the tested versions ask for.

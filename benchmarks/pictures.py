@@ -102,9 +102,8 @@ def _finish_metric(axes: Axes, race: Race) -> None:
     handles, labels = axes.get_legend_handles_labels()
     finals = [statistics.mean(run.points[-1].metric for run in race.of(name)) for name in race.optimizers]
     order = np.argsort(finals)[:: -1 if metric.higher_is_better else 1]
-    corner = "lower right" if metric.higher_is_better else "upper right"
     style = {"framealpha": 0.9, "edgecolor": "white", "handlelength": 3.5}
-    axes.legend([handles[i] for i in order], [labels[i] for i in order], loc=corner, **style)
+    axes.legend([handles[i] for i in order], [labels[i] for i in order], loc="best", **style)
 
 
 def _far_apart(race: Race, values: Sequence[float]) -> bool:

@@ -13,7 +13,7 @@ import math
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -79,6 +79,8 @@ class Runner:
     args: argparse.Namespace
     out: Path
     console: Console
+    result: Race = field(init=False)
+    progress: Progress = field(init=False)
 
     def race(self) -> int:
         """Run the race, show and keep what it measured; return the exit status."""

@@ -4,7 +4,11 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-TABLES = {"race": "benchmarks/results/images/table.md", "cost": "benchmarks/results/cost.md"}
+TABLES = {
+    "race": "benchmarks/results/summary.md",
+    "sweep": "benchmarks/results/sweep.md",
+    "cost": "benchmarks/results/cost.md",
+}
 
 
 def filled(readme: str) -> str:
@@ -12,8 +16,8 @@ def filled(readme: str) -> str:
     for name, path in TABLES.items():
         rows = [line for line in (ROOT / path).read_text().splitlines() if line.startswith("|") or not line]
         table = "\n".join(rows).strip()
-        marked = rf"(<!-- {name} -->\n).*?(\n<!-- end -->)"
-        readme = re.sub(marked, lambda found, table=table: f"{found[1]}{table}{found[2]}", readme, flags=re.S)
+        marked = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
+        readme = re.sub(marked, lambda found, table=table: f"{found[1]}{table}\n{found[2]}", readme, flags=re.S)
     return readme
 
 

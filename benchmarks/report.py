@@ -14,7 +14,7 @@ from string import Template
 
 from markdown_it import MarkdownIt
 
-from benchmarks.pictures import overview
+from benchmarks.pictures import draw, overview
 from benchmarks.results import Race, write_whole
 
 OVERVIEW = "overview.png"
@@ -70,11 +70,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build(folder: Path) -> None:
-    """Write README.md and report.html about the races in the folder."""
+    """Draw the curves again and write README.md, its first table alone, and report.html about the races in a folder."""
     races = found(folder)
+    for race in races:
+        draw(race, folder / race.task / "curves.png")
     overview(races).savefig(folder / OVERVIEW, metadata={"Software": None})
     text = markdown(races, folder)
     write_whole(folder / "README.md", text)
+    write_whole(folder / "summary.md", summary(races))
     body = PICTURES.sub(lambda match: f'src="{_embedded(folder / match[1])}"', _html(text))
     write_whole(folder / "report.html", PAGE.substitute(title="Which optimizer, for what", body=body))
 
@@ -90,12 +93,16 @@ def found(folder: Path) -> list[Race]:
 
 def markdown(races: Sequence[Race], folder: Path) -> str:
     """Return the report as Markdown; the folder has the pictures."""
-    rows = [_summary(race) for race in races]
-    summary = table(["task", "textbook's choice", "reached", "best here", "reached", "was it the best?"], rows)
     picture = f"![the end of every training]({OVERVIEW})\n"
     sections = [_section(race, folder) for race in races]
-    parts = ["# Which optimizer, for what", INTRODUCTION, summary, picture, NOTES, *sections]
+    parts = ["# Which optimizer, for what", INTRODUCTION, summary(races), picture, NOTES, *sections]
     return "\n".join(parts)
+
+
+def summary(races: Sequence[Race]) -> str:
+    """Return a table with a row for each race: what the textbook takes, what was best, whether they differ."""
+    headings = ["task", "textbook's choice", "reached", "best here", "reached", "was it the best?"]
+    return table(headings, [_summary(race) for race in races])
 
 
 def verdict(race: Race) -> str:

@@ -29,7 +29,7 @@ from gradx import diagnose, losses, tune, viz
 # %% [markdown]
 # ## Where it is exact: a quadratic
 #
-# On $f(w) = \tfrac L2 w^2$ a step of gradient descent multiplies $w$ by $1 - \eta L$. Below $1/L$ it creeps, at $1/L$ it
+# On $f(w) = \tfrac L2 w^2$ a step of gradient descent multiplies $w$ by $1 - \eta L$. Below $1/L$ it creeps, there it
 # arrives at once, up to $2/L$ it overshoots and still converges, beyond it diverges. With $L = 10$:
 
 # %%

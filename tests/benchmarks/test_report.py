@@ -1,0 +1,93 @@
+"""The report over the races says what they measured, and is one page without anything beside it."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report
+from benchmarks.pictures import draw
+from benchmarks.results import Race, Run, Tuning
+from benchmarks.task import Metric
+from benchmarks.training import Point
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+TEXTBOOK = {"sgd": [0.9, 0.92, 0.94]}
+
+
+def race(task="images", *, higher=True, textbook="sgd", **ends):
+    """Return a race whose optimizers end with these metrics, one for each seed."""
+    metric = Metric("test accuracy", target=0.9, higher_is_better=higher, style=".1%")
+    result = Race(task, "digits", metric, steps=20, step="64 images", textbook=textbook, source="a book")
+    result.tunings = [Tuning(name, [0.1, 0.3], [0.5, math.nan]) for name in ends]
+    for name, metrics in ends.items():
+        for seed, value in enumerate(metrics):
+            points = [Point(10, 1.0, 1.0, 0.5, 0.1, 0.001), Point(20, 0.5, 0.5, value, 0.1, 0.001)]
+            result.runs.append(Run(name, seed, 0.1, f"{name}(0.1)", 20, 100, 800, 0, points))
+    result.finished = True
+    return result
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        ([0.80, 0.82, 0.84], "yes"),
+        ([0.93, 0.94, 0.95], "not told apart"),
+        ([0.95, 0.96, 0.97], "no"),
+        ([0.90, 0.92, 0.94], "yes"),
+    ],
+)
+def test_the_verdict_looks_at_the_spread(other, expected):
+    assert report.verdict(race(**TEXTBOOK, adam=other)) == expected
+    lower = {name: [1 - x for x in ends] for name, ends in ({**TEXTBOOK, "adam": other}).items()}
+    assert report.verdict(race(higher=False, **lower)) == expected
+
+
+def test_one_seed_tells_nothing():
+    assert report.verdict(race(sgd=[0.9], adam=[0.8])) == "one seed"
+
+
+def test_a_diverged_seed_is_never_the_best():
+    assert race(sgd=[math.nan], adam=[0.1]).best() == "adam"
+
+
+def test_the_report_has_every_race_with_its_rates_and_its_machine(tmp_path):
+    for result in (race("one", sgd=[0.9, 0.91], adam=[0.95, 0.97]), race("two", textbook="lion", sgd=[0.9])):
+        draw(result, tmp_path / result.task / "curves.png")
+        result.write(tmp_path / result.task / "results.json")
+    (tmp_path / "one" / "adam.png").write_bytes((tmp_path / "one" / "curves.png").read_bytes())
+    assert report.main([str(tmp_path)]) == 0
+    text = (tmp_path / "README.md").read_text()
+    assert "| one | sgd | 90.5% (90.0% to 91.0%) | adam | 96.0% (95.0% to 97.0%) | no |" in text
+    assert "| two | lion | not raced | sgd | 90.0% | – |" in text
+    assert "| adam (at the edge) | **0.1: 50.0%** | 0.3: nan% |" in text
+    assert "![made with adam](one/adam.png)" in text
+    assert re.search(r"jax \d+\.\d+.*; \d+ processors, cpu", text)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count('src="data:image/png;base64,') == 4
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert "<td>one</td>" in page
+
+
+def test_a_folder_without_races_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        report.main([str(tmp_path)])
+    assert "no race in" in capsys.readouterr().err
+
+
+def test_the_kept_report_is_that_of_the_kept_races():
+    races = report.found(RESULTS)
+    assert {race.task for race in races} == {path.parent.name for path in RESULTS.glob("*/results.json")}
+    assert (RESULTS / "README.md").read_text() == report.markdown(races, RESULTS)
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*/results.json")), ids=lambda path: path.parent.name)
+def test_the_kept_races_are_full(path):
+    result = Race.read(path)
+    assert result.finished
+    for name in result.optimizers:
+        assert len(result.of(name)) >= 3, name
+        assert name in {tuning.optimizer for tuning in result.tunings}
+    assert json.loads(path.read_text())["versions"]["jax"]
