@@ -15,7 +15,7 @@ from string import Template
 from markdown_it import MarkdownIt
 
 from benchmarks.pictures import draw, overview
-from benchmarks.results import Race, write_whole
+from benchmarks.results import Race, markdown_table, write_whole
 
 OVERVIEW = "overview.png"
 RESULTS = Path("benchmarks", "results")
@@ -102,7 +102,7 @@ def markdown(races: Sequence[Race], folder: Path) -> str:
 def summary(races: Sequence[Race]) -> str:
     """Return a table with a row for each race: what the textbook takes, what was best, whether they differ."""
     headings = ["task", "textbook's choice", "reached", "best here", "reached", "was it the best?"]
-    return table(headings, [_summary(race) for race in races])
+    return markdown_table(headings, [_summary(race) for race in races])
 
 
 def verdict(race: Race) -> str:
@@ -116,12 +116,6 @@ def verdict(race: Race) -> str:
     mine, theirs = race.ends(race.textbook), race.ends(best)
     overlap = max(mine) >= min(theirs) if high else min(mine) <= max(theirs)
     return "not told apart" if overlap else "no"
-
-
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table as Markdown; all columns but the first are right-aligned."""
-    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _summary(race: Race) -> list[str]:
@@ -151,7 +145,7 @@ def _section(race: Race, folder: Path) -> str:
         f"## {race.task}: {race.title}\n",
         f"{race.steps} steps of {race.step}, {seeds} seed{'s' if seeds > 1 else ''}. Target: {metric.name} {aim}"
         f" {metric.show(metric.target)}. The textbook's choice: {race.textbook} ({race.source}).\n",
-        table(race.headings(), race.rows()),
+        markdown_table(race.headings(), race.rows()),
         *(f"![{what}]({race.task}/{name})\n" for name, what in _pictures(race, folder)),
     ]
     if race.tunings:
@@ -174,7 +168,7 @@ def _tunings(race: Race) -> str:
             cells.append(f"**{cell}**" if rate == best else cell)
         edge = " (at the edge)" if best in (tuning.rates[0], tuning.rates[-1]) else ""
         rows.append([tuning.optimizer + edge, *cells, *[""] * (width - len(cells))])
-    return table(["optimizer", *[""] * width], rows)
+    return markdown_table(["optimizer", *[""] * width], rows)
 
 
 def _html(text: str) -> str:

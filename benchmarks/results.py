@@ -176,8 +176,7 @@ class Race:
 
     def write_table(self, path: Path) -> None:
         """Write the table as Markdown."""
-        lines = [self.headings(), ["---", *["---:"] * (len(self.headings()) - 1)], *self.rows()]
-        write_whole(path, "".join(f"| {' | '.join(line)} |\n" for line in lines))
+        write_whole(path, markdown_table(self.headings(), self.rows()))
 
     def headings(self) -> list[str]:
         """Return the titles of the table's columns."""
@@ -227,6 +226,12 @@ class Race:
                 for name in self._others()
             ),
         ]
+
+
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table as Markdown; all columns but the first are right-aligned."""
+    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 @functools.cache

@@ -24,6 +24,7 @@ from IPython.display import Image, Markdown
 from benchmarks import report, tasks
 from benchmarks.pictures import overview
 from benchmarks.race import grid
+from benchmarks.results import markdown_table
 from benchmarks.training import Training
 from gradx import recipes, viz
 
@@ -91,7 +92,7 @@ for name, race in races.items():
 
 # %%
 convex = races["convex"]
-Markdown(report.table(convex.headings(), convex.rows()))
+Markdown(markdown_table(convex.headings(), convex.rows()))
 
 # %% [markdown]
 # A batch of all is quiet and slow to get anywhere; one example at a time gets there and costs ten times the time; a few
@@ -126,9 +127,7 @@ for run in races["stream"].runs:
         sizes = [point.others["resident MB"] for point in run.points]
         tenth = max(1, len(sizes) // 10)
         first, last = np.mean(sizes[:tenth]), np.mean(sizes[-tenth:])
-        print(
-            f"{run.optimizer:<9} {first:6.1f} MB in the first tenth, {last:6.1f} MB in the last: {last / first - 1:+.2%}"
-        )
+        print(f"{run.optimizer:<9} first tenth {first:6.1f} MB, last tenth {last:6.1f} MB: {last / first - 1:+.2%}")
 
 # %% [markdown]
 # ## So which?

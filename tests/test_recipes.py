@@ -73,7 +73,8 @@ def test_decay_pulls_at_kernels_alone(name):
 
 
 def test_only_the_last_name_says_whether_it_is_an_embedding():
-    params = {"embedder": {"kernel": jnp.ones((2, 2))}, "Embed_0": {"embedding": jnp.ones((2, 2))}, "scale": jnp.ones(2)}
+    matrix = jnp.ones((2, 2))
+    params = {"embedder": {"kernel": matrix}, "Embed_0": {"embedding": matrix}, "scale": jnp.ones(2)}
     marks = recipes.kernels(params)
     assert marks == {"embedder": {"kernel": True}, "Embed_0": {"embedding": False}, "scale": False}
 
@@ -94,13 +95,37 @@ def test_the_table_has_a_row_for_each():
     assert all(len(line.split(" | ")) == 4 for line in lines)
 
 
+def raced(name):
+    """Return the runs of the race that the recipe's docstring names, with the recipe, and the race's metric."""
+    (path,) = re.findall(r"benchmarks/results/\S+\.json", recipes.suggest(name).__doc__)
+    results = json.loads((ROOT / path).read_text())
+    return [run for run in results["runs"] if run["optimizer"] == "recipe"], results["metric"]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_docstring_names_a_race_that_was_run_with_it(name):
-    recipe = recipes.suggest(name)
-    (path,) = re.findall(r"benchmarks/results/\S+\.json", recipe.__doc__)
-    results = json.loads((ROOT / path).read_text())
-    runs = [run for run in results["runs"] if run["optimizer"] == "recipe"]
+    runs, _ = raced(name)
     assert len(runs) >= 3
     assert all(run["finished"] for run in runs)
     updates = int(re.search(r"decay_steps=(\d+)", runs[0]["recipe"])[1])
-    assert repr(recipe(updates).expand()) == runs[0]["recipe"]  # the default peak is the one that won
+    assert repr(recipes.suggest(name)(updates).expand()) == runs[0]["recipe"]  # the default peak is the one that won
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_recipe_reached_the_target_with_every_seed(name):
+    runs, metric = raced(name)
+    ends, target = [run["curves"]["metric"][-1] for run in runs], metric["target"]
+    assert min(ends) >= target if metric["higher_is_better"] else max(ends) <= target
+
+
+@pytest.mark.parametrize(("name", "target"), [("images", 0.975), ("language", 2.6), ("control", 475.0)])
+def test_the_targets_are_those_that_were_set(name, target):
+    assert raced(name)[1]["target"] == target
+
+
+def test_a_stream_leaves_memory_as_it_was():
+    for run in raced("stream")[0]:
+        sizes = np.array(run["curves"]["resident MB"])
+        tenth = len(sizes) // 10
+        assert tenth >= 1
+        np.testing.assert_allclose(sizes[-tenth:].mean(), sizes[:tenth].mean(), rtol=0.05)
