@@ -20,8 +20,8 @@ import optax
 from flax import nnx
 
 import gradx
-from benchmarks import tasks
 from benchmarks.results import computer, versions, write_whole
+from benchmarks.tasks import tabular
 from gradx import tune
 
 OUT = Path("benchmarks", "results")
@@ -33,14 +33,13 @@ EQUAL = 1e-5
 STABLE = 5e-3
 """Up to this rate. Beyond, a training on small batches is chaotic: a rounding in one step is another loss 200 later."""
 
-task = tasks.load("tabular")
-TRAIN, _ = jax.device_put(task.data())
-GRAPH, START = nnx.split(task.model(nnx.Rngs(0)))
-BATCHES = jnp.asarray(np.random.default_rng(0).integers(0, len(TRAIN.label), (STEPS, task.batch_size)))
+TRAIN, _ = jax.device_put(tabular.table())
+GRAPH, START = nnx.split(tabular.MLP(nnx.Rngs(0)))
+BATCHES = jnp.asarray(np.random.default_rng(0).integers(0, len(TRAIN.label), (STEPS, 64)))
 
 
 def loss(params: Any, batch: Any) -> jax.Array:
-    return task.loss(nnx.merge(GRAPH, params), batch, jax.random.key(0))
+    return tabular.loss(nnx.merge(GRAPH, params), batch, jax.random.key(0))
 
 
 def train(tx: Any, apply: Callable) -> jax.Array:
