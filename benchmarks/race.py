@@ -107,8 +107,9 @@ class Runner:
         tuned, self.result.tunings = self.result.tunings, []
         with Progress(self.console, self.task.title, self.task.metric, planned) as self.progress:
             for name in optimizers:
-                rate = self.rate(name, [x for x in tuned if x.optimizer == name])
-                runs = [x for x in earlier if (x.optimizer, x.rate) == (name, rate) and x.seed < seeds]
+                rate = self.rate(name, tuned)
+                recipe = repr(self.optimizer(name, rate, self.task.learner(name, False)))
+                runs = [x for x in earlier if (x.optimizer, x.recipe) == (name, recipe) and x.seed < seeds]
                 missing = [seed for seed in range(seeds) if seed not in {x.seed for x in runs}]
                 self.result.runs += runs
                 for run in runs:
@@ -124,7 +125,8 @@ class Runner:
         if not self.args.tune:
             return centre
         learner, rates = self.task.learner(name, True), grid(centre)
-        tuning = next((x for x in earlier if x.rates == rates), None)
+        recipe = repr(self.optimizer(name, centre, learner))
+        tuning = next((x for x in earlier if (x.optimizer, x.recipe, x.rates) == (name, recipe, rates)), None)
         if tuning is None:
             self.progress.note(f"{name}: trying {len(rates)} learning rates")
             seeds = range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + self.task.tuning_seeds)
@@ -136,7 +138,7 @@ class Runner:
                 last = -(-len(curves[0]) // LAST)
                 for (rate, _), curve in zip(members, curves, strict=True):
                     ends[rate].append(statistics.mean(point.metric for point in curve[-last:]))
-            tuning = Tuning(name, rates, [statistics.mean(ends[rate]) for rate in rates])
+            tuning = Tuning(name, recipe, rates, [statistics.mean(ends[rate]) for rate in rates])
         self.result.tunings.append(tuning)
         self.keep()
         best, show = tuning.best(self.task.metric), self.task.metric.show

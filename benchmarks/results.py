@@ -35,6 +35,8 @@ class Tuning:
     """The learning rates that were tried for an optimizer, and what each reached on data held out."""
 
     optimizer: str
+    recipe: str
+    """With the rate in the middle."""
     rates: list[float]
     metrics: list[float]
 
@@ -136,7 +138,7 @@ class Race:
     def _take(self, kept: dict[str, Any]) -> None:
         self.runs = [_run_from_json(run, self.steps) for run in kept["runs"] if run["finished"]]
         self.tunings = [
-            Tuning(name, tried["rates"], [math.nan if x is None else x for x in tried["metrics"]])
+            Tuning(name, tried["recipe"], tried["rates"], [math.nan if x is None else x for x in tried["metrics"]])
             for name, tried in kept["tuning"].items()
         ]
 
@@ -159,7 +161,11 @@ class Race:
             "finished": self.finished,
             **self.origin,
             "tuning": {
-                tuning.optimizer: {"rates": tuning.rates, "metrics": [_finite(x) for x in tuning.metrics]}
+                tuning.optimizer: {
+                    "recipe": tuning.recipe,
+                    "rates": tuning.rates,
+                    "metrics": [_finite(x) for x in tuning.metrics],
+                }
                 for tuning in self.tunings
             },
             "runs": [_run_as_json(run, metric) for run in self.runs],

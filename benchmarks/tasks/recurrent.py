@@ -40,7 +40,7 @@ TASK = Task(
         "adam": 1e-2,
         "adamw": 3e-2,
         "adam-constant": 3e-3,
-        "recipe": 3e-2,
+        "recipe": 1e-2,
     },
     steps=600,
     evaluate_every=50,

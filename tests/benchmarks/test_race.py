@@ -42,7 +42,7 @@ def _race() -> Race:
     accuracy = Metric("test accuracy", target=0.95, style=".1%")
     result = Race("images", "digits", accuracy, steps=20, step="64 images", textbook="adam", source="a book")
     sgd, adam = ("sgd(learning_rate=0.1)", 20, 100, 0, 2e6), ("adam(learning_rate=0.1)", 20, 100, 808)
-    result.tunings = [Tuning("sgd", [0.03, 0.1, 0.3], [0.8, 0.9, math.nan])]
+    result.tunings = [Tuning("sgd", "sgd(learning_rate=0.1)", [0.03, 0.1, 0.3], [0.8, 0.9, math.nan])]
     result.runs = [
         Run("sgd", 0, 0.1, *sgd, [_point(10, 0.95, math.nan), _point(20, 0.96)]),
         Run("sgd", 1, 0.1, *sgd, [_point(10, 0.9), _point(20, 0.98)]),
@@ -72,7 +72,9 @@ def test_the_json_has_no_nan(tmp_path):
     assert written["runs"][0]["steps_to_target"] == 10
     assert written["runs"][3]["milliseconds_per_step"] is None
     assert written["finished"] is False
-    assert written["tuning"] == {"sgd": {"rates": [0.03, 0.1, 0.3], "metrics": [0.8, 0.9, None]}}
+    assert written["tuning"] == {
+        "sgd": {"recipe": "sgd(learning_rate=0.1)", "rates": [0.03, 0.1, 0.3], "metrics": [0.8, 0.9, None]}
+    }
 
 
 def test_a_written_race_reads_as_it_was(tmp_path):
@@ -91,7 +93,7 @@ def test_a_written_race_reads_as_it_was(tmp_path):
 @pytest.mark.parametrize("higher", [True, False])
 def test_the_best_rate_is_never_one_that_diverged(higher):
     metric = Metric("", target=0.0, higher_is_better=higher)
-    assert Tuning("sgd", [1, 2, 3, 4], [math.nan, 0.5, 0.7, math.nan]).best(metric) == (3 if higher else 2)
+    assert Tuning("sgd", "", [1, 2, 3, 4], [math.nan, 0.5, 0.7, math.nan]).best(metric) == (3 if higher else 2)
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):

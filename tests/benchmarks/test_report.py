@@ -21,7 +21,7 @@ def race(task="images", *, higher=True, textbook="sgd", **ends):
     """Return a race whose optimizers end with these metrics, one for each seed."""
     metric = Metric("test accuracy", target=0.9, higher_is_better=higher, style=".1%")
     result = Race(task, "digits", metric, steps=20, step="64 images", textbook=textbook, source="a book")
-    result.tunings = [Tuning(name, [0.1, 0.3], [0.5, math.nan]) for name in ends]
+    result.tunings = [Tuning(name, "", [0.1, 0.3], [0.5, math.nan]) for name in ends]
     for name, metrics in ends.items():
         for seed, value in enumerate(metrics):
             points = [Point(10, 1.0, 1.0, 0.5, 0.1, 0.001), Point(20, 0.5, 0.5, value, 0.1, 0.001)]
