@@ -27,7 +27,8 @@ from benchmarks.training import Training
 from gradx import GradientTransformation
 
 EVERY = "all"
-BUDGETS = {"full": (1.0, 3), "short": (0.25, 1)}
+FULL = "full"
+BUDGETS = {FULL: (1.0, 3), "short": (0.25, 1)}
 """The share of a task's steps that are done (schedules are as much shorter), and the seeds."""
 REACH = 2
 """So many rates to either side of the one in the task's file, in the series 1, 3, 10, 30 ..."""
@@ -84,12 +85,13 @@ class Runner:
 
     def race(self) -> int:
         """Run the race, show and keep what it measured; return the exit status."""
-        task, share = self.task, BUDGETS[self.args.budget]
-        steps = self.args.steps or max(1, round(share[0] * task.steps))
+        task, budget = self.task, self.args.budget
+        share, seeds = BUDGETS.get(budget, BUDGETS[FULL])
+        steps = max(1, round(share * task.steps)) if budget in BUDGETS else budget
         self.result = Race(self.name, task.title, task.metric, steps, task.step, task.textbook, task.source)
         self.result.resume(self.out / "results.json", finished=self.args.add)
         try:
-            self.run_all(list(dict.fromkeys(self.args.optimizers or task.learning_rates)), self.args.seeds or share[1])
+            self.run_all(list(dict.fromkeys(self.args.optimizers or task.learning_rates)), self.args.seeds or seeds)
         except KeyboardInterrupt:
             self.console.print("interrupted: what was measured so far follows; the same command goes on from here")
         if not self.result.optimizers:
@@ -189,8 +191,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.race", description="Race optimizers on a task.")
     parser.add_argument("task", choices=[*tasks.names(), EVERY], help="what is learnt; all: each in turn, and a report")
     parser.add_argument("--optimizers", nargs="+", metavar="NAME", help="default: all that the task has")
-    parser.add_argument("--budget", choices=BUDGETS, default="full", help="short: a quarter of the steps, one seed")
-    parser.add_argument("--steps", type=_positive, metavar="N", help="of each training; default: by the budget")
+    budget = "full (the default), short (a quarter of the steps, one seed), or the steps of each training"
+    parser.add_argument("--budget", type=_budget, default=FULL, help=budget)
     parser.add_argument("--seeds", type=_positive, metavar="N", help="how many; default: by the budget")
     tune = {"action": argparse.BooleanOptionalAction, "default": True}
     parser.add_argument("--tune", **tune, help="--no-tune: race with the rates in the task's file")
@@ -198,6 +200,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--add", action="store_true", help="keep what a finished race measured; train what is missing")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="for the results; default: out/race/TASK")
     return parser
+
+
+def _budget(text: str) -> str | int:
+    if text in BUDGETS:
+        return text
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be {', '.join(BUDGETS)} or a number of steps, got {text!r}")
+    return _positive(text)
 
 
 def _positive(text: str) -> int:

@@ -158,7 +158,8 @@ def test_a_task_that_cannot_run_says_why(monkeypatch, capsys):
             ["images", "--optimizers", "adma"],
             "unknown optimizer 'adma'; images has sgd, momentum, rmsprop,",
         ),
-        (["images", "--steps", "0"], "must be at least 1, got 0"),
+        (["images", "--budget", "0"], "must be at least 1, got 0"),
+        (["images", "--budget", "tiny"], "must be full, short or a number of steps, got 'tiny'"),
         (["images", "--seeds", "0"], "must be at least 1, got 0"),
     ],
 )
@@ -172,7 +173,7 @@ def test_a_bad_argument_is_named_with_the_valid_ones(arguments, message, capsys)
 def test_a_whole_race(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tasks, "load", lambda name: LINE)
     out = tmp_path / "out"
-    arguments = ["images", "--optimizers", "adam", "sgd", "adam", "--seeds", "2", "--steps", "12"]
+    arguments = ["images", "--optimizers", "adam", "sgd", "adam", "--seeds", "2", "--budget", "12"]
     assert race.main([*arguments, "--out", str(out)]) == 0
     assert {path.name for path in out.iterdir()} == OUTPUTS
     text = (out / "results.json").read_text()
@@ -196,7 +197,7 @@ def test_a_whole_race(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("at_once", ["1", "2", "3"])
 def test_groups_of_members_change_nothing_but_the_time(tmp_path, monkeypatch, at_once):
     monkeypatch.setattr(tasks, "load", lambda name: LINE)
-    arguments = ["images", "--optimizers", "sgd", "--seeds", "3", "--steps", "10"]
+    arguments = ["images", "--optimizers", "sgd", "--seeds", "3", "--budget", "10"]
     for name, extra in (("all", []), ("some", ["--at-once", at_once])):
         assert race.main([*arguments, *extra, "--out", str(tmp_path / name)]) == 0
     both = [Race.read(tmp_path / name / "results.json") for name in ("all", "some")]
@@ -207,7 +208,7 @@ def test_groups_of_members_change_nothing_but_the_time(tmp_path, monkeypatch, at
 
 def test_an_interrupted_race_goes_on(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tasks, "load", lambda name: LINE)
-    arguments = ["images", "--optimizers", "adam", "sgd", "--seeds", "2", "--steps", "12", "--out", str(tmp_path)]
+    arguments = ["images", "--optimizers", "adam", "sgd", "--seeds", "2", "--budget", "12", "--out", str(tmp_path)]
     advance, seen = Training.advance, []
 
     def stop_at_the_eleventh(training, steps):
@@ -230,7 +231,7 @@ def test_an_interrupted_race_goes_on(tmp_path, monkeypatch, capsys):
     assert len(seen) == 11 + 3 + 12  # what was finished is measured anew
     assert race.main([*arguments, "--add", "--seeds", "3"]) == 0
     assert len(seen) == 11 + 3 + 12 + 6  # one more seed for each of the two, in three stretches
-    assert race.main([*arguments, "--steps", "6"]) == 0
+    assert race.main([*arguments, "--budget", "6"]) == 0
     assert json.loads((tmp_path / "results.json").read_text())["steps"] == 6
 
 
@@ -268,7 +269,7 @@ def test_rates_are_tuned_without_the_test_set():
 
 def test_untuned_races_take_the_rate_of_the_task(tmp_path, monkeypatch):
     monkeypatch.setattr(tasks, "load", lambda name: LINE)
-    arguments = ["images", "--no-tune", "--seeds", "1", "--steps", "5", "--out", str(tmp_path)]
+    arguments = ["images", "--no-tune", "--seeds", "1", "--budget", "5", "--out", str(tmp_path)]
     assert race.main(arguments) == 0
     written = json.loads((tmp_path / "results.json").read_text())
     assert written["tuning"] == {}
@@ -287,7 +288,7 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path):
         "--no-tune",
         "--seeds",
         "1",
-        "--steps",
+        "--budget",
         "100000",
         "--out",
         str(tmp_path),
