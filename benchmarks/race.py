@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import jax
 from rich.console import Console
 
 from benchmarks import report, tasks
@@ -23,7 +24,7 @@ from benchmarks.pictures import draw
 from benchmarks.progress import Progress
 from benchmarks.results import Race, Run, Tuning
 from benchmarks.task import Learner, Task
-from benchmarks.training import Training
+from benchmarks.training import Programs, Training
 from gradx import GradientTransformation
 
 EVERY = "all"
@@ -116,8 +117,9 @@ class Runner:
                 self.result.runs += runs
                 for run in runs:
                     self.progress.show(run)
+                programs = Programs(self.task.learner(name, False))
                 for members in self.groups(missing):
-                    self.train(name, rate, members)
+                    self.train(name, rate, members, programs)
         self.result.finished = True
         self.keep()
 
@@ -133,9 +135,10 @@ class Runner:
             self.progress.note(f"{name}: trying {len(rates)} learning rates")
             seeds = range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + self.task.tuning_seeds)
             ends = {rate: [] for rate in rates}
+            programs = Programs(learner)
             for members in self.groups([(rate, seed) for rate in rates for seed in seeds]):
                 txs = [self.optimizer(name, rate, learner) for rate, _ in members]
-                training = Training(learner, txs, [seed for _, seed in members], self.result.steps)
+                training = Training(programs, txs, [seed for _, seed in members], self.result.steps)
                 curves = list(zip(*training.run(self.task.evaluate_every), strict=True))
                 last = -(-len(curves[0]) // LAST)
                 for (rate, _), curve in zip(members, curves, strict=True):
@@ -148,11 +151,11 @@ class Runner:
         self.progress.note(f"{name}: learning rate {best:g}; {self.task.metric.name} on held-out data {tried}")
         return best
 
-    def train(self, name: str, rate: float, seeds: Sequence[int]) -> None:
+    def train(self, name: str, rate: float, seeds: Sequence[int], programs: Programs) -> None:
         """Train with each of the seeds, side by side."""
-        learner, steps = self.task.learner(name, False), self.result.steps
-        tx = self.optimizer(name, rate, learner)
-        training = Training(learner, [tx] * len(seeds), seeds, steps)
+        steps = self.result.steps
+        tx = self.optimizer(name, rate, programs.learner)
+        training = Training(programs, [tx] * len(seeds), seeds, steps)
         sizes = training.parameters, training.state_bytes
         runs = [Run(name, seed, rate, repr(tx), steps, *sizes) for seed in seeds]
         self.result.runs += runs
@@ -161,7 +164,7 @@ class Runner:
         for points in training.run(self.task.evaluate_every):
             for run, point in zip(runs, points, strict=True):
                 run.points.append(point)
-                run.temporary_bytes = training.temporary_bytes
+                run.temporary_bytes = programs.temporary_bytes
                 self.progress.show(run)
             self.keep()
         if self.task.picture is not None and seeds[0] == 0:
@@ -173,7 +176,7 @@ class Runner:
 
     def groups(self, members: Sequence) -> Iterator[Sequence]:
         """Cut into groups that train side by side."""
-        size = self.args.at_once or max(1, len(members))
+        size = self.args.at_once or (jax.default_backend() == "cpu" and self.task.at_once) or max(1, len(members))
         return (members[i : i + size] for i in range(0, len(members), size))
 
     def keep(self) -> None:
@@ -196,7 +199,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=_positive, metavar="N", help="how many; default: by the budget")
     tune = {"action": argparse.BooleanOptionalAction, "default": True}
     parser.add_argument("--tune", **tune, help="--no-tune: race with the rates in the task's file")
-    parser.add_argument("--at-once", type=_positive, metavar="N", help="members in one program; default: all")
+    parser.add_argument(
+        "--at-once", type=_positive, metavar="N", help="trainings in one program; default: all, or the task's"
+    )
     parser.add_argument("--add", action="store_true", help="keep what a finished race measured; train what is missing")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="for the results; default: out/race/TASK")
     return parser

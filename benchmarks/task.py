@@ -95,6 +95,8 @@ class Task:
     """... and which ones."""
     tuning_seeds: int = 1
     """A learning rate is judged by the mean over so many; one where time does not allow for more."""
+    at_once: int | None = None
+    """So many trainings in one program on a CPU, where many small products side by side may be slower; `None`: all."""
     roster: Mapping[str, Callable[[float, int], GradientTransformation]] = field(default_factory=lambda: ROSTER)
     picture: Callable[[Params, Path], None] | None = None
     """Draw what trained parameters make into a file."""

@@ -29,20 +29,59 @@ class Point(NamedTuple):
     others: Mapping[str, float] = {}
 
 
+class Programs:
+    """What trainings of one learner and one kind of optimizer share: each program is compiled once."""
+
+    def __init__(self, learner: Learner) -> None:
+        self.learner = learner
+        # Donated are params, state and others, and they come back in the same order: jit pairs buffers by order.
+        self._advance = jax.jit(jax.vmap(self._train, (0, 0, None, 0, 0, None)), donate_argnums=1)
+        self._look = jax.jit(self._look_at_all)
+        self._compiled: dict[tuple[int, int], Any] = {}
+
+    def advance(self, members: int, steps: int, arguments: tuple) -> Any:
+        """Return the compiled program that does so many steps with so many members."""
+        if (members, steps) not in self._compiled:
+            self._compiled[members, steps] = self._advance.lower(*arguments).compile()
+        return self._compiled[members, steps]
+
+    def look(self, carry: Carry, keys: jax.Array) -> Any:
+        """Look at every member."""
+        return jax.device_get(self._look(carry, self.learner.data, keys))
+
+    @property
+    def temporary_bytes(self) -> int:
+        """What a program needs beside what it is given and returns, for each member; known once one was compiled."""
+        analyses = {members: compiled.memory_analysis() for (members, _), compiled in self._compiled.items()}
+        return max((x.temp_size_in_bytes // n for n, x in analyses.items() if x is not None), default=0)
+
+    def _train(
+        self, tx: GradientTransformation, carry: Carry, data: Any, inputs: Any, key: jax.Array, steps: jax.Array
+    ) -> tuple[Carry, jax.Array, jax.Array]:
+        def step(carry: Carry, now: tuple) -> tuple[Carry, tuple]:
+            inputs, number = now
+            rate = learning_rate(tx, carry.state)
+            carry, loss = self.learner.step(tx, carry, data, inputs, jax.random.fold_in(key, number))
+            return carry, (loss, rate)
+
+        carry, (losses, rates) = jax.lax.scan(step, carry, (inputs, steps))
+        return carry, losses, rates
+
+    def _look_at_all(self, carry: Carry, data: Any, keys: jax.Array) -> Any:
+        return jax.lax.map(lambda member: self.learner.look(member[0], data, member[1]), (carry, keys))
+
+
 class Training:
     """Members that train together, each an optimizer and a seed; the seed decides the model, the batches, the noise."""
 
     def __init__(
-        self, learner: Learner, txs: Sequence[GradientTransformation], seeds: Sequence[int], steps: int
+        self, programs: Programs, txs: Sequence[GradientTransformation], seeds: Sequence[int], steps: int
     ) -> None:
-        self.learner, self.seeds, self.steps, self.step = learner, seeds, steps, 0
+        self.programs, self.learner = programs, programs.learner
+        self.seeds, self.steps, self.step = seeds, steps, 0
         self.tx = _stack(txs)
-        self.carry = _stack([learner.start(tx, seed) for tx, seed in zip(txs, seeds, strict=True)])
+        self.carry = _stack([self.learner.start(tx, seed) for tx, seed in zip(txs, seeds, strict=True)])
         self.keys = _stack([jax.random.key(seed) for seed in seeds])
-        # Donated are params, state and others, and they come back in the same order: jit pairs buffers by order.
-        self._program = jax.jit(jax.vmap(self._train, (0, 0, None, 0, 0, None)), donate_argnums=1)
-        self._look = jax.jit(self._look_at_all)
-        self._compiled: dict[int, Any] = {}
 
     @property
     def parameters(self) -> int:
@@ -54,24 +93,17 @@ class Training:
         """The size of one member's optimizer state."""
         return sum(x.nbytes for x in jax.tree.leaves(self.carry.state)) // len(self.seeds)
 
-    @property
-    def temporary_bytes(self) -> int:
-        """What the compiled program needs beside what it is given and returns, for each member; known once it ran."""
-        analyses = [compiled.memory_analysis() for compiled in self._compiled.values()]
-        return max((x.temp_size_in_bytes for x in analyses if x is not None), default=0) // len(self.seeds)
-
     def advance(self, steps: int) -> list[Point]:
         """Do so many steps, fewer at the end of the training, and look at every member."""
         last = min(self.step + steps, self.steps)
         inputs = _stack([self.learner.inputs(seed, self.step, last) for seed in self.seeds])
         arguments = (self.tx, self.carry, self.learner.data, inputs, self.keys, np.arange(self.step, last))
-        if last - self.step not in self._compiled:
-            self._compiled[last - self.step] = self._program.lower(*arguments).compile()
+        program = self.programs.advance(len(self.seeds), last - self.step, arguments)
         started = time.perf_counter()
-        self.carry, losses, rates = jax.block_until_ready(self._compiled[last - self.step](*arguments))
+        self.carry, losses, rates = jax.block_until_ready(program(*arguments))
         seconds = (time.perf_counter() - started) / (last - self.step) / len(self.seeds)
         self.step = last
-        looks = jax.device_get(self._look(self.carry, self.learner.data, self.keys))
+        looks = self.programs.look(self.carry, self.keys)
         seen = self.learner.observe()
         train_losses, rates = np.mean(losses, axis=1), np.asarray(rates)[:, -1]
         return [
@@ -91,21 +123,6 @@ class Training:
     def params(self, member: int) -> Params:
         """Return the parameters of one member."""
         return jax.tree.map(lambda x: x[member], self.carry.params)
-
-    def _train(
-        self, tx: GradientTransformation, carry: Carry, data: Any, inputs: Any, key: jax.Array, steps: jax.Array
-    ) -> tuple[Carry, jax.Array, jax.Array]:
-        def step(carry: Carry, now: tuple) -> tuple[Carry, tuple]:
-            inputs, number = now
-            rate = learning_rate(tx, carry.state)
-            carry, loss = self.learner.step(tx, carry, data, inputs, jax.random.fold_in(key, number))
-            return carry, (loss, rate)
-
-        carry, (losses, rates) = jax.lax.scan(step, carry, (inputs, steps))
-        return carry, losses, rates
-
-    def _look_at_all(self, carry: Carry, data: Any, keys: jax.Array) -> Any:
-        return jax.lax.map(lambda member: self.learner.look(member[0], data, member[1]), (carry, keys))
 
 
 def learning_rate(tx: GradientTransformation, state: State) -> jax.Array | float:

@@ -25,7 +25,7 @@ from benchmarks import report, tasks
 from benchmarks.pictures import overview
 from benchmarks.race import grid
 from benchmarks.results import markdown_table
-from benchmarks.training import Training
+from benchmarks.training import Programs, Training
 from gradx import recipes, viz
 
 # %matplotlib inline
@@ -43,10 +43,12 @@ curves = {}
 for name in ("sgd", "momentum", "rmsprop", "adam", "adamw"):
     rates = grid(task.learning_rates[name])
     make = task.roster[name]
-    tuning = Training(task.learner(name, True), [make(rate, STEPS) for rate in rates], [1000] * len(rates), STEPS)
+    tuning = Training(
+        Programs(task.learner(name, True)), [make(rate, STEPS) for rate in rates], [1000] * len(rates), STEPS
+    )
     *_, ends = tuning.run(STEPS)
     best = rates[int(np.argmax([end.metric for end in ends]))]
-    racing = Training(task.learner(name, False), [make(best, STEPS)] * 4, range(4), STEPS)
+    racing = Training(Programs(task.learner(name, False)), [make(best, STEPS)] * 4, range(4), STEPS)
     looks = list(racing.run(10))
     curves[name] = np.array([[point.metric for point in look] for look in looks]).T
     final = curves[name][:, -1]

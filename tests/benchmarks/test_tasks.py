@@ -13,7 +13,7 @@ from flax import nnx
 
 from benchmarks import tasks
 from benchmarks.prose import LENGTH, windows
-from benchmarks.training import Training
+from benchmarks.training import Programs, Training
 
 SUPERVISED = ("images", "language", "recurrent", "tabular")
 QUICK = {"control": 8, "convex": 2}
@@ -42,7 +42,7 @@ def start(task, steps, tuning=True):
     """Return a training with the first optimizer of the textbook's kind, at the task's own rate."""
     learner, name = task.learner(task.textbook, tuning), task.textbook
     tx = task.roster[name](task.learning_rates[name], steps * learner.updates_per_step)
-    return Training(learner, [tx], [0], steps)
+    return Training(Programs(learner), [tx], [0], steps)
 
 
 @pytest.mark.parametrize("name", SUPERVISED)
@@ -121,7 +121,7 @@ def test_the_smaller_the_batch_the_noisier_its_curve():
     seen = {}
     for name in ("batch", "mini-batch", "stochastic"):
         learner = task.learner(name, True)
-        (point,) = Training(learner, [task.roster[name](0.01, 1)], [0], 1).advance(1)
+        (point,) = Training(Programs(learner), [task.roster[name](0.01, 1)], [0], 1).advance(1)
         seen[name] = point.others["noise"]
         assert learner.inputs(0, 0, 2).shape == (2, learner.updates_per_step, 3200 // learner.updates_per_step)
     assert seen["batch"] == 0 < seen["mini-batch"] < seen["stochastic"]

@@ -13,7 +13,7 @@ from benchmarks.roster import ROSTER
 from benchmarks.supervised import batches, supervised
 from benchmarks.task import Task
 from benchmarks.tasks.images import convolution, digits
-from benchmarks.training import Training
+from benchmarks.training import Programs, Training
 from tests.benchmarks.line import LINE, Line, line_data, line_error, line_loss
 
 
@@ -24,7 +24,7 @@ def _train(task: Task, seed: int, steps: int, name: str = "adamw"):
 
 
 def _start(task: Task, txs, seeds, steps: int) -> Training:
-    return Training(task.learner("any", False), txs, seeds, steps)
+    return Training(Programs(task.learner("any", False)), txs, seeds, steps)
 
 
 def _bits(tree) -> list[bytes]:
@@ -116,7 +116,7 @@ def test_learning_rates_and_seeds_share_a_trace():
     learner = LINE.learner("any", False)
     counted = dataclasses.replace(learner, step=lambda *args: (traced.append(1), learner.step(*args))[1])
     txs = [ROSTER["adamw"](rate, 20) for rate in (0.1, 0.2, 0.3)]
-    list(Training(counted, txs, [0, 1, 2], 20).run(5))
+    list(Training(Programs(counted), txs, [0, 1, 2], 20).run(5))
     assert len(traced) == 1
 
 
@@ -140,7 +140,7 @@ def test_sizes_are_those_of_one_member():
     assert training.parameters == 3 + 1 + 3 + 3  # kernel and bias, scale and bias of the norm
     assert training.state_bytes == 2 * 4 * training.parameters + 4  # two moments and a count
     training.advance(2)
-    assert 0 < training.temporary_bytes < 100_000
+    assert 0 < training.programs.temporary_bytes < 100_000
 
 
 def test_a_batch_larger_than_the_data_is_refused():
