@@ -3,6 +3,7 @@
 Lines look as in `gradx.viz`.
 """
 
+import io
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +12,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+from PIL import Image
 
 from benchmarks.results import Race, Run
 from gradx.viz.style import finish, line_styles, marks, plain_numbers
 
+COLOURS = 256
+"""Of a PNG file."""
 HIDDEN = 0.05
 """The share of the points, the worst (the beginning, a spike), that may lie outside the metric's axis."""
 PANELS = 4
@@ -44,8 +48,7 @@ def draw(race: Race, path: Path) -> None:
         highest = max(rates)
         rate_axes.set_ylim(max(min(rates) / 2, highest / RATE_DECADES), 2 * highest)
     figure.suptitle(f"{race.title}: {race.steps} steps of {race.step}", x=0.01, ha="left", fontsize=12)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Software": None})
+    save(figure, path)
 
 
 def overview(races: Sequence[Race]) -> Figure:
@@ -72,6 +75,14 @@ def overview(races: Sequence[Race]) -> Figure:
     for axes in list(panels):
         axes.axis("off")
     return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG file with a palette of 256 colours: a third of the size, and nobody sees the difference."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.open(buffer).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def _line(axes: Axes, runs: Sequence[Run], name: str, style: dict, label: str = "") -> None:

@@ -34,7 +34,7 @@ def windows() -> tuple[Windows, Windows]:
     shape = (count, BLOCK, LENGTH)
     text, following = text[:size].reshape(shape), text[1 : size + 1].reshape(shape)
     order = np.random.default_rng(SPLIT_SEED).permutation(count)
-    cut = int(HELD_OUT_BLOCKS * count)
+    cut = round(HELD_OUT_BLOCKS * count)
 
     def part(blocks: np.ndarray) -> Windows:
         return Windows(*(x[blocks].reshape(-1, LENGTH) for x in (text, following)))

@@ -14,7 +14,7 @@ from string import Template
 
 from markdown_it import MarkdownIt
 
-from benchmarks.pictures import draw, overview
+from benchmarks.pictures import draw, overview, save
 from benchmarks.results import Race, markdown_table, write_whole
 
 OVERVIEW = "overview.png"
@@ -74,7 +74,7 @@ def build(folder: Path) -> None:
     races = found(folder)
     for race in races:
         draw(race, folder / race.task / "curves.png")
-    overview(races).savefig(folder / OVERVIEW, metadata={"Software": None})
+    save(overview(races), folder / OVERVIEW)
     text = markdown(races, folder)
     write_whole(folder / "README.md", text)
     write_whole(folder / "summary.md", summary(races))

@@ -8,7 +8,6 @@ import jax
 import numpy as np
 from flax import nnx
 
-import gradx
 from benchmarks.task import Carry, Learner, Look
 from gradx import GradientTransformation
 
@@ -56,8 +55,7 @@ def supervised(
                 return loss(net, batch, key), nnx.state(net, nnx.Not(nnx.Param))
 
             (value, others), gradients = jax.value_and_grad(loss_of, has_aux=True)(carry.params)
-            updates, state = tx.update(gradients, carry.state, carry.params, value=value, grad=gradients)
-            return Carry(gradx.apply_updates(carry.params, updates), state, others), value
+            return carry.descend(tx, gradients, value)._replace(others=others), value
 
         def look(carry: Carry, data: Any, key: jax.Array) -> Look:
             net = nnx.merge(graph, carry.params, carry.others)

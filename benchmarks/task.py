@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 
 from benchmarks.roster import ROSTER
-from gradx import GradientTransformation, Params, State
+from gradx import GradientTransformation, Params, State, Updates, apply_updates
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,11 @@ class Carry(NamedTuple):
     """The optimizer's."""
     others: Any = ()
     """What else changes: the means of a batch norm, an environment."""
+
+    def descend(self, tx: GradientTransformation, gradients: Updates, value: jax.Array) -> "Carry":
+        """Return the carry after one step of the optimizer, given the loss and its gradients; the others stay."""
+        updates, state = tx.update(gradients, self.state, self.params, value=value, grad=gradients)
+        return self._replace(params=apply_updates(self.params, updates), state=state)
 
 
 class Look(NamedTuple):

@@ -139,16 +139,14 @@ def step(tx: GradientTransformation, carry: Carry, data: None, inputs: None, key
     played = (moves, advantage, advantage + moves.value)
     flat = jax.tree.map(lambda x: x.reshape(CARTS * MOVES, *x.shape[2:]), played)
 
-    def update(now: tuple, chosen: jax.Array) -> tuple:
-        params, state = now
-        value, gradients = jax.value_and_grad(policy_loss)(params, *jax.tree.map(lambda x: x[chosen], flat))
-        updates, state = tx.update(gradients, state, params, value=value, grad=gradients)
-        return (gradx.apply_updates(params, updates), state), value
+    def update(carry: Carry, chosen: jax.Array) -> tuple:
+        value, gradients = jax.value_and_grad(policy_loss)(carry.params, *jax.tree.map(lambda x: x[chosen], flat))
+        return carry.descend(tx, gradients, value), value
 
     orders = [jax.random.permutation(k, CARTS * MOVES) for k in jax.random.split(shuffling, EPOCHS)]
     batches = jnp.concatenate(orders).reshape(EPOCHS * BATCHES, -1)
-    (params, state), losses = jax.lax.scan(update, (carry.params, carry.state), batches)
-    return Carry(params, state, (carts, seen)), jnp.mean(losses)
+    carry, losses = jax.lax.scan(update, carry._replace(others=(carts, seen)), batches)
+    return carry, jnp.mean(losses)
 
 
 def look(carry: Carry, data: None, key: jax.Array) -> Look:

@@ -84,15 +84,13 @@ def learner(name: str, tuning: bool) -> Learner:
         return Carry(params, tx.init(params), jnp.zeros(()))
 
     def one_pass(tx: GradientTransformation, carry: Carry, data: Any, order: jax.Array, key: jax.Array) -> tuple:
-        def update(now: tuple, chosen: jax.Array) -> tuple:
-            params, state = now
+        def update(carry: Carry, chosen: jax.Array) -> tuple:
             batch = jax.tree.map(lambda x: x[chosen], data[0])
-            value, gradients = jax.value_and_grad(objective)(params, batch)
-            updates, state = tx.update(gradients, state, params, value=value, grad=gradients)
-            return (gradx.apply_updates(params, updates), state), value
+            value, gradients = jax.value_and_grad(objective)(carry.params, batch)
+            return carry.descend(tx, gradients, value), value
 
-        (params, state), values = jax.lax.scan(update, (carry.params, carry.state), order)
-        return Carry(params, state, jnp.std(values)), jnp.mean(values)
+        carry, values = jax.lax.scan(update, carry, order)
+        return carry._replace(others=jnp.std(values)), jnp.mean(values)
 
     def look(carry: Carry, data: Any, key: jax.Array) -> Look:
         above = objective(carry.params, data[0]) - least

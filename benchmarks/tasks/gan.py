@@ -18,6 +18,7 @@ from flax import nnx
 from matplotlib.figure import Figure
 
 import gradx
+from benchmarks.pictures import save
 from benchmarks.roster import warmup_cosine, with_recipe
 from benchmarks.supervised import batches, held_out
 from benchmarks.task import Carry, Learner, Look, Metric, Task
@@ -130,16 +131,17 @@ def trained_judge(train: Digits, test: Digits) -> Judge:
     tx = gradx.adam(3e-3)
     train = jax.device_put(train)
 
-    def step(carry: tuple, chosen: jax.Array) -> tuple:
-        params, state = carry
+    def loss(params: Params, batch: Digits) -> jax.Array:
+        return classifier_loss(nnx.merge(graph, params), batch, jax.random.key(0))
+
+    def step(carry: Carry, chosen: jax.Array) -> tuple:
         batch = jax.tree.map(lambda x: x[chosen], train)
-        gradients = jax.grad(lambda p: classifier_loss(nnx.merge(graph, p), batch, jax.random.key(0)))(params)
-        updates, state = tx.update(gradients, state, params)
-        return (gradx.apply_updates(params, updates), state), None
+        value, gradients = jax.value_and_grad(loss)(carry.params, batch)
+        return carry.descend(tx, gradients, value), None
 
     order = batches(len(train.label), BATCH, 0, JUDGE_STEPS)
-    (params, _), _ = jax.jit(lambda: jax.lax.scan(step, (params, tx.init(params)), order))()
-    return Judge(nnx.merge(graph, params), test)
+    carry, _ = jax.jit(lambda: jax.lax.scan(step, Carry(params, tx.init(params)), order))()
+    return Judge(nnx.merge(graph, carry.params), test)
 
 
 @functools.cache
@@ -156,8 +158,7 @@ def learner(tuning: bool) -> Learner:
     def step(tx: GradientTransformation, carry: Carry, data: Any, chosen: jax.Array, key: jax.Array) -> tuple:
         images = data["train"][chosen]
         gradients, value = jax.grad(adversarial_loss, has_aux=True)(carry.params, images, key)
-        updates, state = tx.update(gradients, carry.state, carry.params, value=value, grad=gradients)
-        return Carry(gradx.apply_updates(carry.params, updates), state), value
+        return carry.descend(tx, gradients, value), value
 
     def look(carry: Carry, data: Any, key: jax.Array) -> Look:
         noise = jax.random.normal(key, (GENERATED, NOISE))
@@ -178,8 +179,7 @@ def samples(params: Params, path: Path) -> None:
     axes = figure.add_axes((0, 0, 1, 1))
     axes.axis("off")
     axes.imshow(images.transpose(0, 2, 1, 3).reshape(ROWS * 28, COLUMNS * 28), cmap="gray_r", vmin=0, vmax=1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Software": None})
+    save(figure, path)
 
 
 TASK = Task(

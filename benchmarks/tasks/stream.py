@@ -18,7 +18,6 @@ import numpy as np
 import psutil
 from flax import nnx
 
-import gradx
 from benchmarks.roster import with_recipe
 from benchmarks.task import Carry, Learner, Look, Metric, Task
 from gradx import GradientTransformation, losses, recipes
@@ -110,8 +109,7 @@ def learner(tuning: bool) -> Learner:
 
     def step(tx: GradientTransformation, carry: Carry, data: Any, records: jax.Array, key: jax.Array) -> tuple:
         value, gradients = jax.value_and_grad(loss)(carry.params, records, key)
-        updates, state = tx.update(gradients, carry.state, carry.params, value=value, grad=gradients)
-        return Carry(gradx.apply_updates(carry.params, updates), state), value
+        return carry.descend(tx, gradients, value), value
 
     def look(carry: Carry, data: Any, key: jax.Array) -> Look:
         nats = loss(carry.params, data, jax.random.key(SPLIT_SEED))

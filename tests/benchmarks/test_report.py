@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from benchmarks import report
 from benchmarks.pictures import draw
@@ -57,6 +58,8 @@ def test_the_report_has_every_race_with_its_rates_and_its_machine(tmp_path):
     for result in (race("one", sgd=[0.9, 0.91], adam=[0.95, 0.97]), race("two", textbook="lion", sgd=[0.9])):
         draw(result, tmp_path / result.task / "curves.png")
         result.write(tmp_path / result.task / "results.json")
+    with Image.open(tmp_path / "one" / "curves.png") as picture:
+        assert picture.mode == "P"  # with a palette, or the page grows beyond measure
     (tmp_path / "one" / "adam.png").write_bytes((tmp_path / "one" / "curves.png").read_bytes())
     assert report.main([str(tmp_path)]) == 0
     text = (tmp_path / "README.md").read_text()
