@@ -12,6 +12,7 @@ import argparse
 import math
 import statistics
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +84,8 @@ class Runner:
     console: Console
     result: Race = field(init=False)
     progress: Progress = field(init=False)
+    began: float = field(init=False)
+    """When the race would have started had it not been interrupted; by the clock that only tells differences."""
 
     def race(self) -> int:
         """Run the race, show and keep what it measured; return the exit status."""
@@ -105,6 +108,7 @@ class Runner:
 
     def run_all(self, optimizers: Sequence[str], seeds: int) -> None:
         """Tune and train each optimizer; the result and the JSON file hold all that was measured, at any time."""
+        self.began = time.perf_counter() - self.result.seconds
         planned = [(name, seed) for name in optimizers for seed in range(seeds)]
         earlier, self.result.runs = self.result.runs, []
         tuned, self.result.tunings = self.result.tunings, []
@@ -181,6 +185,7 @@ class Runner:
 
     def keep(self) -> None:
         """Write what was measured."""
+        self.result.seconds = time.perf_counter() - self.began
         self.result.write(self.out / "results.json")
 
 

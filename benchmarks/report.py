@@ -153,7 +153,8 @@ def _section(race: Race, folder: Path) -> str:
     where = race.origin
     versions = ", ".join(f"{name} {version}" for name, version in where["versions"].items())
     machine = where["platform"]
-    parts.append(f"{versions}; {machine['processors']} processors, {machine['backend']} ({machine['device']}).\n")
+    place = f"{machine['processors']} processors, {machine['backend']} ({machine['device']})"
+    parts.append(f"{versions}; {race.seconds / 60:.1f} minutes in all on {place}.\n")
     return "\n".join(parts)
 
 

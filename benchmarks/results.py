@@ -94,6 +94,8 @@ class Race:
     tunings: list[Tuning] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     finished: bool = False
+    seconds: float = 0.0
+    """From the start to the last measurement, compiling included; of an interrupted race, its parts together."""
     origin: dict[str, Any] = field(default_factory=lambda: {"versions": versions(), "platform": computer()})
     """What was measured, and on what."""
 
@@ -136,6 +138,7 @@ class Race:
         return race
 
     def _take(self, kept: dict[str, Any]) -> None:
+        self.seconds = kept["seconds"]
         self.runs = [_run_from_json(run, self.steps) for run in kept["runs"] if run["finished"]]
         self.tunings = [
             Tuning(name, tried["recipe"], tried["rates"], [math.nan if x is None else x for x in tried["metrics"]])
@@ -159,6 +162,7 @@ class Race:
             "textbook": self.textbook,
             "source": self.source,
             "finished": self.finished,
+            "seconds": round(self.seconds, 1),
             **self.origin,
             "tuning": {
                 tuning.optimizer: {

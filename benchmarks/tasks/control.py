@@ -177,7 +177,7 @@ TASK = Task(
     metric=Metric("mean return", target=475.0, style=".1f"),
     learner=lambda name, tuning: Learner(None, start, step, look, updates_per_step=EPOCHS * BATCHES),
     learning_rates={
-        "sgd": 0.1,
+        "sgd": 0.3,
         "momentum": 0.03,
         "rmsprop": 3e-3,
         "adam": 3e-3,

@@ -189,7 +189,7 @@ TASK = Task(
     learning_rates={
         "sgd": 0.3,
         "momentum": 0.03,
-        "rmsprop": 1e-3,
+        "rmsprop": 3e-3,
         "adam": 1e-3,
         "adam-0.5": 3e-3,
         "adamw": 3e-3,

@@ -101,7 +101,7 @@ TASK = Task(
         "adam-constant": 3e-3,
         "recipe": 1e-2,
     },
-    steps=1200,
+    steps=900,
     evaluate_every=25,
     step="64 images",
     textbook="momentum",

@@ -42,7 +42,7 @@ TASK = Task(
         "adam-constant": 3e-3,
         "recipe": 1e-2,
     },
-    steps=600,
+    steps=500,
     evaluate_every=50,
     step="32 windows of 64 bytes",
     textbook="rmsprop",
