@@ -4,7 +4,6 @@ Lines look as in `gradx.viz`.
 """
 
 import io
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ HIDDEN = 0.05
 """The share of the points, the worst (the beginning, a spike), that may lie outside the metric's axis."""
 PANELS = 4
 """Side by side in an overview."""
+LEGEND_COLUMNS = 4
 FAR = 8
 """Metrics whose ends are so many times apart get a logarithmic axis."""
 RATE_DECADES = 1e4
@@ -31,16 +31,17 @@ RATE_DECADES = 1e4
 
 def draw(race: Race, path: Path) -> None:
     """Draw the curves into a PNG file; with several seeds the line is their mean, and a band goes from end to end."""
-    figure = Figure(figsize=(11, 4), dpi=130, layout="constrained")
+    figure = Figure(figsize=(11, 4.4), dpi=130, layout="constrained")
     metric_axes, loss_axes, rate_axes = figure.subplots(1, 3, width_ratios=(1.5, 1.2, 0.9))
     for i, (optimizer, style) in enumerate(zip(race.optimizers, line_styles(), strict=False)):
         style["markevery"] = marks(len(race.of(optimizer)[0].points), i / len(race.optimizers))
         runs = race.of(optimizer)
-        label = f"{optimizer}  {race.metric.show(statistics.mean(run.points[-1].metric for run in runs))}"
+        label = f"{optimizer}  {race.metric.show(race.mean(optimizer))}"
         _line(metric_axes, runs, "metric", style, label)
         _line(loss_axes, runs, "test_loss", style)
         _line(rate_axes, runs[:1], "learning_rate", style)
     _finish_metric(metric_axes, race)
+    _legend(figure, metric_axes, race)
     finish(loss_axes, "test loss", log=True)
     finish(rate_axes, "learning rate", log=True)
     rates = [p.learning_rate for run in race.runs for p in run.points if p.learning_rate > 0]
@@ -110,11 +111,15 @@ def _finish_metric(axes: Axes, race: Race) -> None:
     else:
         margin = 0.04 * (high - low) or 0.01
         axes.set_ylim(low - margin, high + margin)
+
+
+def _legend(figure: Figure, axes: Axes, race: Race) -> None:
+    """Name the lines below all axes, the best first, where they cover nothing."""
     handles, labels = axes.get_legend_handles_labels()
-    finals = [statistics.mean(run.points[-1].metric for run in race.of(name)) for name in race.optimizers]
-    order = np.argsort(finals)[:: -1 if metric.higher_is_better else 1]
-    style = {"framealpha": 0.9, "edgecolor": "white", "handlelength": 3.5}
-    axes.legend([handles[i] for i in order], [labels[i] for i in order], loc="best", **style)
+    worse = -1 if race.metric.higher_is_better else 1
+    order = np.argsort([worse * race.mean(name) for name in race.optimizers])  # NaN comes last either way
+    style = {"ncols": LEGEND_COLUMNS, "frameon": False, "handlelength": 3.5}
+    figure.legend([handles[i] for i in order], [labels[i] for i in order], loc="outside lower center", **style)
 
 
 def _far_apart(race: Race, values: Sequence[float]) -> bool:

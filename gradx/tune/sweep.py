@@ -15,6 +15,8 @@ from gradx.tune.members import listed_values, stack_members
 from gradx.typing import PyTree
 
 OWNER = "sweep"
+OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
+"""How XLA's errors begin when a device has no memory left."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -72,13 +74,14 @@ def sweep(
     Args:
       tx: the transformation to vary.
       train: makes parameters and state, trains (`jax.lax.scan` over the steps), returns a pytree of arrays. It is
-        traced once. Arrays that it closes over are shared by all members.
+        traced once for each size of chunk. Arrays that it closes over are shared by all members.
       values: name, as `gradx.replace` takes it, to a list with one value a member: numbers, arrays, schedules of one
         kind. The lists are taken together; `gradx.tune.grid` makes every combination.
       seeds: n for the keys `jax.random.key(0)` to `key(n - 1)`, or the seeds, or an array of keys. Every member gets
         the same.
-      chunk: how many members run at once, each with all its seeds; None for all. Memory grows with chunk · seeds times
-        one run's: halve it until it fits. The last chunk is filled up, so all use one program.
+      chunk: how many members run at once, each with all its seeds; memory grows with chunk · seeds times one run's.
+        None: all, and half as many each time that the device says it has no memory left (on a CPU the system may end
+        the process first). The last chunk is filled up, so all use one program.
       progress: called with (members done, members) after each chunk.
 
     Raises TypeError or ValueError for wrong names, lengths and ranges, and for values that change the program.
@@ -89,17 +92,26 @@ def sweep(
     members = len(next(iter(listed.values())))
     if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int | np.integer) or chunk < 1):
         raise ValueError(f"{OWNER}: chunk must be None or an integer of at least 1, got {chunk!r}")
-    size = members if chunk is None else min(int(chunk), members)
     run = jax.jit(jax.vmap(jax.vmap(train, (None, 0)), (0, None)))
-    parts = []
-    for start in range(0, members, size):
-        indices = np.minimum(np.arange(start, start + size), members - 1)
-        done = min(start + size, members)
-        part = jax.device_get(run(jax.tree.map(lambda x: x[indices], stacked), keys))  # noqa: B023
-        parts.append(jax.tree.map(lambda x: x[: done - start], part))  # noqa: B023
+    size, parts, done = members if chunk is None else min(int(chunk), members), [], 0
+    while done < members:
+        chosen = np.minimum(np.arange(done, done + size), members - 1)
+        try:
+            part = jax.device_get(run(_rows(stacked, chosen), keys))
+        except jax.errors.JaxRuntimeError as problem:
+            if chunk is not None or size == 1 or OUT_OF_MEMORY not in str(problem):
+                raise
+            size = (size + 1) // 2
+            continue
+        parts.append(_rows(part, slice(members - done)))
+        done = min(done + size, members)
         if progress is not None:
             progress(done, members)
     return SweepResult(listed, jax.tree.map(lambda *x: np.concatenate(x), *parts))
+
+
+def _rows(tree: PyTree, which: np.ndarray | slice) -> PyTree:
+    return jax.tree.map(lambda x: x[which], tree)
 
 
 def _keys(seeds: Any) -> jax.Array:

@@ -49,6 +49,7 @@ def _race() -> Race:
         Run("adam", 0, 0.1, *adam, 0, [_point(10, 0.9, 0.004)]),
         Run("adam", 1, 0.1, *adam),
     ]
+    result.seconds = 12.3
     return result
 
 
@@ -83,6 +84,7 @@ def test_a_written_race_reads_as_it_was(tmp_path):
     result.write(path)
     again = Race.read(path)
     assert again.rows()[0] == result.rows()[0]
+    assert again.seconds == result.seconds
     assert again.tunings[0].best(again.metric) == 0.1
     assert [run.seed for run in again.runs] == [0, 1]  # what was not finished is not shown
     again.runs, again.tunings = [], []
@@ -227,6 +229,7 @@ def test_an_interrupted_race_goes_on(tmp_path, monkeypatch, capsys):
     assert second["finished"] is True
     assert second["runs"][:2] == first["runs"][:2]
     assert second["tuning"] == first["tuning"]
+    assert second["seconds"] > first["seconds"] > 0  # both parts together
     assert race.main(arguments) == 0
     assert len(seen) == 11 + 3 + 12  # what was finished is measured anew
     assert race.main([*arguments, "--add", "--seeds", "3"]) == 0

@@ -83,6 +83,40 @@ def test_train_is_traced_once_and_chunks_equal_the_whole(chunk):
     assert seen == [(min(done, 7), 7) for done in range(size, 7 + size, size)]
 
 
+def run_short_of_memory(monkeypatch, room, problem="RESOURCE_EXHAUSTED: Out of memory allocating", **arguments):
+    """Sweep over seven members on a device that cannot hold more than `room`; return result and progress."""
+    jit, seen = jax.jit, []
+
+    def short_of_memory(function):
+        run = jit(function)
+
+        def call(stacked, keys):
+            if len(stacked.arguments["learning_rate"]) > room:
+                raise jax.errors.JaxRuntimeError(problem)
+            return run(stacked, keys)
+
+        return call
+
+    monkeypatch.setattr(jax, "jit", short_of_memory)
+    values = {"learning_rate": RATES[:7]}
+    result = sweep(gradx.sgd(0.1), of_rate, values, progress=lambda *x: seen.append(x), **arguments)
+    return result, seen
+
+
+def test_chunks_are_halved_while_memory_is_short(monkeypatch):
+    result, seen = run_short_of_memory(monkeypatch, room=3)
+    assert seen == [(2, 7), (4, 7), (6, 7), (7, 7)]  # by way of 7 and 4
+    assert_close(result.results[0][:, 0], np.float32(RATES[:7]))
+
+
+@pytest.mark.parametrize(
+    "short", [{"room": 0}, {"room": 3, "chunk": 4}, {"room": 3, "problem": "INTERNAL: something else"}], ids=str
+)
+def test_what_smaller_chunks_do_not_mend_is_raised(monkeypatch, short):
+    with pytest.raises(jax.errors.JaxRuntimeError, match=r"RESOURCE_EXHAUSTED|INTERNAL"):
+        run_short_of_memory(monkeypatch, **short)
+
+
 @pytest.mark.parametrize("chunk", [None, 2])
 def test_one_program_is_compiled(chunk, caplog):
     def call():
