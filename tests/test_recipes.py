@@ -97,8 +97,12 @@ def test_the_table_has_a_row_for_each():
 
 def raced(name):
     """Return the runs of the race that the recipe's docstring names, with the recipe, and the race's metric."""
-    (path,) = re.findall(r"benchmarks/results/\S+\.json", recipes.suggest(name).__doc__)
+    (steps,), (path,) = (
+        re.findall(pattern, recipes.suggest(name).__doc__)
+        for pattern in (r"Raced for ([\d,]+) steps", r"benchmarks/results/\S+\.json")
+    )
     results = json.loads((ROOT / path).read_text())
+    assert results["steps"] == int(steps.replace(",", ""))
     return [run for run in results["runs"] if run["optimizer"] == "recipe"], results["metric"]
 
 

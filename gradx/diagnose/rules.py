@@ -20,9 +20,14 @@ FAR_ABOVE = 10.0
 NOT_REGAINED = 0.5
 """A run broke down when the median loss of five steps was ten times the first, and its end is above half of that."""
 SENSITIVITY = 100.0
-"""Gradients explode when ‖g‖ ‖w‖ > 100 |loss|: 1% of the layer's weights moves the loss by its own size.
+UNEVEN = 20.0
+"""Gradients explode in a layer where ‖g‖ ‖w‖ > 100 |loss|, so that 1% of its weights moves the loss by its own size,
+and 20 times what it is in some other layer: at the first step, or at half of them.
 
-For a healthy network the product is of the size of the loss; it grows with depth times the gain of the layers."""
+In healthy networks the product is of the size of the loss, up to 30 times that at the first step of deep ones. Near a
+loss of zero it is a hundred times as large in all layers alike, and nothing is wrong."""
+NEARLY_FIT = 3.0
+"""Where all layers have ‖g‖ ‖w‖ > 3 |loss|, little is left of the loss, and its scatter keeps nobody from learning."""
 SPIKE = 100.0
 """Or when one step's gradient is a hundred times larger than all before it: the cliffs of recurrent networks."""
 STEPS_BEFORE_SPIKE = 5
@@ -100,7 +105,7 @@ def _findings(stats: StepStatistics, names: list[str], broken: int | None, seen:
     vanishing = None if exploding else _vanishing(seen)
     yield from (finding for finding in (vanishing, _dead(seen)) if finding)
     if losses and len(losses.values) >= FEWEST_STEPS:
-        finding = _too_slow(seen, losses) or _noisy(losses)
+        finding = _too_slow(seen, losses) or _noisy(seen, losses)
         if finding:
             yield finding
 
@@ -180,20 +185,33 @@ def _broken_down(losses: Losses, ratio: np.ndarray) -> Finding | None:
 
 
 def _exploding(seen: History) -> Finding | None:
-    if seen.losses is not None and len(seen.losses.values):
-        size = np.maximum.accumulate(np.abs(seen.losses.values))[: seen.steps, None]
-        sensitivity = seen.gradient * seen.weight / np.where(size == 0, np.inf, size)
-        median = np.median(sensitivity, 0)
-        if np.max(median, initial=0.0) > SENSITIVITY:
-            layers = _names(seen, median > SENSITIVITY)
-            step, worst = int(np.argmax(np.any(sensitivity > SENSITIVITY, 1))), float(np.max(median))
-            text = (
-                f"Gradients explode in {listed(layers)}: their norm times that of the weights is {worst:.3g} times the "
-                f"loss, so that {100 / worst:.1g}% of the weights doubles it. Smaller initial weights, normalization "
-                "or gradient clipping."
-            )
-            return Finding("exploding gradients", layers, step, {"sensitivity": worst}, text)
-    return _spike(seen)
+    if seen.losses is None or not seen.steps:
+        return _spike(seen)
+    sensitivity = _sensitivity(seen)
+    judged = np.stack([sensitivity[0], np.median(sensitivity, 0)])
+    exploding = (judged > SENSITIVITY) & (judged > UNEVEN * _least(judged)[:, None])
+    if not exploding.any():
+        return _spike(seen)
+    which, factor = exploding.any(0), float(np.max(judged[exploding]))
+    layers, step = _names(seen, which), int(np.argmax(np.any(sensitivity[:, which] > SENSITIVITY, 1)))
+    text = (
+        f"Gradients explode in {listed(layers)}: from step {step} on their norm times that of the weights is up to "
+        f"{factor:.3g} times the loss, so that {100 / factor:.1g}% of the weights doubles it. Smaller initial weights, "
+        "normalization or gradient clipping."
+    )
+    return Finding("exploding gradients", layers, step, {"sensitivity": factor}, text)
+
+
+def _sensitivity(seen: History) -> np.ndarray:
+    """Return ‖g‖ ‖w‖ over the largest loss so far, [steps, modules]: the part of the loss that the weights decide."""
+    size = np.maximum.accumulate(np.abs(seen.losses.values))[: seen.steps, None]
+    return seen.gradient * seen.weight / np.where(size == 0, np.inf, size)
+
+
+def _least(sensitivity: np.ndarray) -> np.ndarray:
+    """Return the smallest of the modules that have a gradient at all, [steps]; 0 when there is none."""
+    taking_part = sensitivity[:, np.any(sensitivity > 0, 0)]
+    return np.min(taking_part, 1) if taking_part.size else np.zeros(len(sensitivity))
 
 
 def _spike(seen: History) -> Finding | None:
@@ -280,9 +298,10 @@ def _too_slow(seen: History, losses: Losses) -> Finding | None:
     return Finding(kind, (), 0, numbers, text)
 
 
-def _noisy(losses: Losses) -> Finding | None:
+def _noisy(seen: History, losses: Losses) -> Finding | None:
     level = max(abs(losses.end), abs(losses.start))
-    if losses.noise <= max(NOISY_SHARE * level, losses.drop):
+    nearly_fit = np.median(_least(_sensitivity(seen))) > NEARLY_FIT
+    if nearly_fit or losses.noise <= max(NOISY_SHARE * level, losses.drop):
         return None
     text = (
         f"Noisy: the loss scatters by {losses.noise:.3g} from step to step, and went from {losses.start:.3g} to "
