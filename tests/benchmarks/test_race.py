@@ -246,12 +246,29 @@ def test_all_races_every_task_into_a_folder_of_its_own_and_reports(tmp_path, mon
 
     monkeypatch.setattr(tasks, "load", load)
     monkeypatch.setattr(tasks, "names", lambda: ["one", "two", "three"])
+    monkeypatch.setattr(race, "alone", race.main)  # in this process, which knows the tasks above
     assert race.main(["all", "--optimizers", "sgd", "--budget", "short", "--out", str(tmp_path)]) == 0
     steps = {name: json.loads((tmp_path / name / "results.json").read_text())["steps"] for name in ("one", "two")}
     assert steps == dict.fromkeys(("one", "two"), round(LINE.steps / 4))
     assert "the task three cannot run here: no module; left out" in capsys.readouterr().out
     assert "| two | sgd |" in (tmp_path / "README.md").read_text()
     assert (tmp_path / "report.html").exists()
+
+
+def test_all_stops_at_the_first_race_that_fails(monkeypatch):
+    started = []
+    monkeypatch.setattr(tasks, "load", lambda name: LINE)
+    monkeypatch.setattr(tasks, "names", lambda: ["one", "two"])
+    monkeypatch.setattr(race, "alone", lambda arguments: started.append(arguments) or race.INTERRUPTED)
+    assert race.main(["all", "--out", "there"]) == race.INTERRUPTED
+    assert started == [["one", "--out", "there", "--out", str(Path("there", "one"))]]
+
+
+def test_a_race_alone_runs_in_another_process(tmp_path):
+    arguments = ["tabular", "--optimizers", "sgd", "--no-tune", "--seeds", "1", "--budget", "2", "--out", str(tmp_path)]
+    assert race.alone(arguments) == 0
+    assert Race.read(tmp_path / "results.json").finished
+    assert race.alone(["no such task"]) == 2
 
 
 def test_rates_are_tried_around_the_one_in_use():
