@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
 from benchmarks.results import Race, Run
@@ -23,6 +23,8 @@ HIDDEN = 0.05
 PANELS = 4
 """Side by side in an overview."""
 LEGEND_COLUMNS = 4
+ROUND = (1, 2, 5, 10)
+"""Leading digits of the distance between ticks; a quarter would need more digits than are shown."""
 FAR = 8
 """Metrics whose ends are so many times apart get a logarithmic axis."""
 RATE_DECADES = 1e4
@@ -69,6 +71,7 @@ def overview(races: Sequence[Race]) -> Figure:
         finish(axes, f"{race.task}: {race.metric.name}", xlabel="")
         axes.set_xlim(-0.6, len(ends) - 0.4)
         axes.set_xticks(range(len(ends)), race.optimizers, rotation=40, ha="right", fontsize=8)
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=ROUND))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _, show=race.metric.show: show(value)))
         if _far_apart(race, known):
             axes.set_yscale("log")

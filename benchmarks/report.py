@@ -15,7 +15,8 @@ from string import Template
 from markdown_it import MarkdownIt
 
 from benchmarks.pictures import draw, overview, save
-from benchmarks.results import Race, markdown_table, write_whole
+from benchmarks.results import NOTHING, Race, markdown_table, write_whole
+from benchmarks.roster import RECIPE
 
 OVERVIEW = "overview.png"
 RESULTS = Path("benchmarks", "results")
@@ -100,8 +101,8 @@ def markdown(races: Sequence[Race], folder: Path) -> str:
 
 
 def summary(races: Sequence[Race]) -> str:
-    """Return a table with a row for each race: what the textbook takes, what was best, whether they differ."""
-    headings = ["task", "textbook's choice", "reached", "best here", "reached", "was it the best?"]
+    """Return a table with a row for each race: the textbook's choice, the best, whether they differ, the recipe."""
+    headings = ["task", "textbook's choice", "reached", "best here", "reached", "was it the best?", "the recipe"]
     return markdown_table(headings, [_summary(race) for race in races])
 
 
@@ -120,9 +121,12 @@ def verdict(race: Race) -> str:
 
 def _summary(race: Race) -> list[str]:
     best = race.best()
-    if race.textbook not in race.optimizers:
-        return [race.task, race.textbook, "not raced", best, _reached(race, best), "–"]
-    return [race.task, race.textbook, _reached(race, race.textbook), best, _reached(race, best), verdict(race)]
+    judged, seen = NOTHING, "not raced"
+    if race.textbook in race.optimizers:
+        judged, seen = verdict(race), _reached(race, race.textbook)
+    recipe = _reached(race, RECIPE) if RECIPE in race.optimizers else NOTHING
+    task = f"{race.task}: {race.metric.name}"
+    return [task, race.textbook, seen, best, _reached(race, best), judged, recipe]
 
 
 def _reached(race: Race, name: str) -> str:

@@ -10,6 +10,8 @@ from gradx import GradientTransformation, Params
 WARMUP = 0.1
 """The share of the steps over which a warmed-up learning rate rises."""
 WEIGHT_DECAY = 0.05
+RECIPE = "recipe"
+"""The name under which a recipe of `gradx.recipes` races."""
 
 
 def matrices(params: Params) -> Params:
@@ -35,4 +37,4 @@ ROSTER: dict[str, Callable[[float, int], GradientTransformation]] = {
 
 def with_recipe(recipe: Callable[..., GradientTransformation]) -> dict:
     """Return the roster and a recipe of `gradx.recipes`, expanded so that its learning rate can be read."""
-    return ROSTER | {"recipe": lambda rate, steps: recipe(steps, rate).expand()}
+    return ROSTER | {RECIPE: lambda rate, steps: recipe(steps, rate).expand()}

@@ -1,4 +1,6 @@
-"""Optimizers for kinds of work: the compositions that did best in the races of `benchmarks/`, ready to use.
+"""Optimizers for kinds of work: the compositions that did best in the races of `benchmarks/`, or as well, ready to use.
+
+`benchmarks/results/README.md` has what each reached beside the best of its race.
 
 >>> from gradx import recipes
 >>> tx = recipes.language(steps=1000)

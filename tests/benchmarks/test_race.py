@@ -251,7 +251,7 @@ def test_all_races_every_task_into_a_folder_of_its_own_and_reports(tmp_path, mon
     steps = {name: json.loads((tmp_path / name / "results.json").read_text())["steps"] for name in ("one", "two")}
     assert steps == dict.fromkeys(("one", "two"), round(LINE.steps / 4))
     assert "the task three cannot run here: no module; left out" in capsys.readouterr().out
-    assert "| two | sgd |" in (tmp_path / "README.md").read_text()
+    assert "| two: test error | sgd |" in (tmp_path / "README.md").read_text()
     assert (tmp_path / "report.html").exists()
 
 

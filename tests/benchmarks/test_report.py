@@ -57,7 +57,10 @@ def test_a_diverged_seed_is_never_the_best():
 
 
 def test_the_report_has_every_race_with_its_rates_and_its_machine(tmp_path):
-    for result in (race("one", sgd=[0.9, 0.91], adam=[0.95, 0.97]), race("two", textbook="lion", sgd=[0.9])):
+    for result in (
+        race("one", sgd=[0.9, 0.91], adam=[0.95, 0.97], recipe=[0.9]),
+        race("two", textbook="lion", sgd=[0.9]),
+    ):
         draw(result, tmp_path / result.task / "curves.png")
         result.write(tmp_path / result.task / "results.json")
     with Image.open(tmp_path / "one" / "curves.png") as picture:
@@ -65,15 +68,15 @@ def test_the_report_has_every_race_with_its_rates_and_its_machine(tmp_path):
     (tmp_path / "one" / "adam.png").write_bytes((tmp_path / "one" / "curves.png").read_bytes())
     assert report.main([str(tmp_path)]) == 0
     text = (tmp_path / "README.md").read_text()
-    assert "| one | sgd | 90.5% (90.0% to 91.0%) | adam | 96.0% (95.0% to 97.0%) | no |" in text
-    assert "| two | lion | not raced | sgd | 90.0% | – |" in text
+    assert "| one: test accuracy | sgd | 90.5% (90.0% to 91.0%) | adam | 96.0% (95.0% to 97.0%) | no | 90.0% |" in text
+    assert "| two: test accuracy | lion | not raced | sgd | 90.0% | – | – |" in text
     assert "| adam (at the edge) | **0.1: 50.0%** | 0.3: nan% |" in text
     assert "![made with adam](one/adam.png)" in text
     assert re.search(r"jax \d+\.\d+.*; 1\.5 minutes in all on \d+ processors, cpu", text)
     page = (tmp_path / "report.html").read_text()
     assert page.count('src="data:image/png;base64,') == 4
     assert not re.search(r'(src|href)="(?!data:)', page)
-    assert "<td>one</td>" in page
+    assert "<td>one: test accuracy</td>" in page
 
 
 def test_a_folder_without_races_is_refused(tmp_path, capsys):
