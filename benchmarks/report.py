@@ -28,9 +28,9 @@ PAGE = Template("""<!doctype html>
 <meta name="viewport" content="width=device-width">
 <title>$title</title>
 <style>
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }
-th, td { border-bottom: 1px solid #ddd; padding: .3rem .7rem; white-space: nowrap; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 80rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; margin: 1rem 0; font-size: .85rem; display: block; overflow-x: auto; }
+th, td { border-bottom: 1px solid #ddd; padding: .3rem .5rem; white-space: nowrap; }
 th { border-bottom: 2px solid #222; text-align: left; }
 img { max-width: 100%; }
 code { background: #f3f3f3; }
