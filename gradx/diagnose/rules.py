@@ -187,12 +187,12 @@ def _broken_down(losses: Losses, ratio: np.ndarray) -> Finding | None:
 def _exploding(seen: History) -> Finding | None:
     if seen.losses is None or not seen.steps:
         return _spike(seen)
-    sensitivity = _sensitivity(seen)
+    sensitivity = _sensitivity(seen, seen.losses)
     judged = np.stack([sensitivity[0], np.median(sensitivity, 0)])
     exploding = (judged > SENSITIVITY) & (judged > UNEVEN * _least(judged)[:, None])
-    if not exploding.any():
+    if not np.any(exploding):
         return _spike(seen)
-    which, factor = exploding.any(0), float(np.max(judged[exploding]))
+    which, factor = np.any(exploding, axis=0), float(np.max(judged[exploding]))
     layers, step = _names(seen, which), int(np.argmax(np.any(sensitivity[:, which] > SENSITIVITY, 1)))
     text = (
         f"Gradients explode in {listed(layers)}: from step {step} on their norm times that of the weights is up to "
@@ -202,9 +202,9 @@ def _exploding(seen: History) -> Finding | None:
     return Finding("exploding gradients", layers, step, {"sensitivity": factor}, text)
 
 
-def _sensitivity(seen: History) -> np.ndarray:
+def _sensitivity(seen: History, losses: Losses) -> np.ndarray:
     """Return ‖g‖ ‖w‖ over the largest loss so far, [steps, modules]: the part of the loss that the weights decide."""
-    size = np.maximum.accumulate(np.abs(seen.losses.values))[: seen.steps, None]
+    size = np.maximum.accumulate(np.abs(losses.values))[: seen.steps, None]
     return seen.gradient * seen.weight / np.where(size == 0, np.inf, size)
 
 
@@ -300,7 +300,7 @@ def _too_slow(seen: History, losses: Losses) -> Finding | None:
 
 def _noisy(seen: History, losses: Losses) -> Finding | None:
     level = max(abs(losses.end), abs(losses.start))
-    nearly_fit = np.median(_least(_sensitivity(seen))) > NEARLY_FIT
+    nearly_fit = np.median(_least(_sensitivity(seen, losses))) > NEARLY_FIT
     if nearly_fit or losses.noise <= max(NOISY_SHARE * level, losses.drop):
         return None
     text = (
