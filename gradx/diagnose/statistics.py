@@ -43,7 +43,8 @@ def step_statistics(grads: Updates, updates: Updates, params: Params, loss: Arra
       grads: gradients at `params`, as given to `tx.update`.
       updates: what `tx.update` returned.
       params: the weights before the step.
-      loss: the loss at `params`; without it `explain` says nothing about the loss.
+      loss: the loss at `params`, where learning lowers it; without it `explain` judges the layers alone. Leave it out
+        for adversaries and policy gradients, whose losses rise while they learn.
 
     Raises ValueError when the trees differ in structure or shapes, naming the leaf.
 
