@@ -24,7 +24,7 @@ from rich.console import Console
 from benchmarks import report, tasks
 from benchmarks.pictures import draw
 from benchmarks.progress import Progress
-from benchmarks.results import Race, Run, Tuning
+from benchmarks.results import Race, Run, Tuning, write_whole
 from benchmarks.task import Learner, Task
 from benchmarks.training import Programs, Training
 from gradx import GradientTransformation
@@ -41,6 +41,8 @@ LAST = 4
 """A rate is judged by the mean metric over the last quarter of the looks, so that one lucky look does not decide."""
 FIRST_TUNING_SEED = 1000
 """And those that follow: none of those that race."""
+DONE = ".done"
+"""In the folder of all races while they run: the names of those that went to their end."""
 INTERRUPTED = 130
 """The exit status of a program that Ctrl-C ended, by the shells' convention."""
 
@@ -67,12 +69,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     root = args.out or Path("out", "race")
     if args.task != EVERY:
         return Runner(args.task, loaded[args.task], args, args.out or root / args.task, console).race()
-    for name in loaded:
-        given = [name if x == EVERY else x for x in arguments]
-        if status := alone([*given, "--out", str(root / name)]):
-            return status
+    if status := race_each(list(loaded), arguments, root):
+        return status
     report.build(root)
     console.print(f"README.md and report.html are in {root}", soft_wrap=True)
+    return 0
+
+
+def race_each(names: Sequence[str], arguments: Sequence[str], root: Path) -> int:
+    """Run each race with the arguments given for all; where one was interrupted, keep those that were done by then."""
+    done_file = root / DONE
+    done = done_file.read_text(encoding="utf-8").split() if done_file.exists() else []
+    for name in names:
+        given = [name if x == EVERY else x for x in arguments]
+        keep = ["--add"] if name in done else []
+        if status := alone([*given, *keep, "--out", str(root / name)]):
+            return status
+        done.append(name)
+        write_whole(done_file, "\n".join(done))
+    done_file.unlink()
     return 0
 
 

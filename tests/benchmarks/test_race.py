@@ -255,13 +255,45 @@ def test_all_races_every_task_into_a_folder_of_its_own_and_reports(tmp_path, mon
     assert (tmp_path / "report.html").exists()
 
 
-def test_all_stops_at_the_first_race_that_fails(monkeypatch):
-    started = []
+def test_all_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
+    started, interrupted = [], {"two"}
+
+    def alone(arguments):
+        started.append((arguments[0], "--add" in arguments))
+        return race.INTERRUPTED if arguments[0] in interrupted else race.main(arguments)
+
     monkeypatch.setattr(tasks, "load", lambda name: LINE)
-    monkeypatch.setattr(tasks, "names", lambda: ["one", "two"])
-    monkeypatch.setattr(race, "alone", lambda arguments: started.append(arguments) or race.INTERRUPTED)
-    assert race.main(["all", "--out", "there"]) == race.INTERRUPTED
-    assert started == [["one", "--out", "there", "--out", str(Path("there", "one"))]]
+    monkeypatch.setattr(tasks, "names", lambda: ["one", "two", "three"])
+    monkeypatch.setattr(race, "alone", alone)
+    arguments = ["all", "--optimizers", "sgd", "--budget", "short", "--out", str(tmp_path)]
+    assert race.main(arguments) == race.INTERRUPTED
+    assert started == [("one", False), ("two", False)]
+    first = (tmp_path / "one" / "results.json").read_text()
+    interrupted.clear()
+    assert race.main(arguments) == 0
+    assert started[2:] == [("one", True), ("two", False), ("three", False)]
+    kept = json.loads((tmp_path / "one" / "results.json").read_text())
+    assert kept["runs"] == json.loads(first)["runs"]  # their times too: nothing of it was measured again
+    assert race.main(arguments) == 0
+    assert started[5:] == [("one", False), ("two", False), ("three", False)]  # all were done: measure anew
+
+
+def test_ctrl_c_waits_for_the_race_and_stops(monkeypatch):
+    waits = []
+
+    class Interrupted:
+        def __init__(self, command):
+            pass
+
+        def wait(self):
+            waits.append(1)
+            if len(waits) == 1:
+                raise KeyboardInterrupt
+            return 0  # the race may have been at its very end
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    assert race.alone(["images"]) == race.INTERRUPTED
+    assert len(waits) == 2
 
 
 def test_a_race_alone_runs_in_another_process(tmp_path):
