@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks import race, tasks
+from benchmarks import pictures, race, tasks
 from benchmarks.pictures import draw
 from benchmarks.progress import Progress
 from benchmarks.results import Race, Run, Tuning, write_whole
@@ -116,6 +116,18 @@ def test_the_picture_shows_unfinished_and_diverged_runs(tmp_path):
     result.runs.append(Run("adamw", 0, 0.1, "", 20, 100, 0, 0, [Point(10, *[math.nan] * 5)]))
     draw(result, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_legend_names_the_best_first(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(pictures, "save", lambda figure, path: figures.append(figure))
+    result = _race()
+    result.runs.append(Run("adamw", 0, 0.1, "", 20, 100, 0, 0, [Point(10, *[math.nan] * 5)]))
+    draw(result, tmp_path / "curves.png")
+    result.metric = Metric("test error", target=0.05, higher_is_better=False)
+    draw(result, tmp_path / "curves.png")
+    legends = [[text.get_text().split()[0] for text in figure.legends[0].get_texts()] for figure in figures]
+    assert legends == [["sgd", "adam", "adamw"], ["adam", "sgd", "adamw"]]
 
 
 def _shown(*, terminal: bool) -> str:
