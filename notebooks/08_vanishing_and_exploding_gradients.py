@@ -255,5 +255,5 @@ figure
 
 # %% [markdown]
 # With small rates the clip only slows things down. What it buys is room above: rates that ruin the network without it
-# train it well, and the best of them ends lower. Far enough up it fails too, for then a step of bounded length is too
-# long. `recipes.recurrent` clips at 5, far above the ordinary norm: it is there for the explosions alone.
+# train it well, and the best of them ends no higher. Far enough up it fails too, for then a step of bounded length is
+# too long. `recipes.recurrent` clips at 5, far above the ordinary norm: it is there for the explosions alone.
