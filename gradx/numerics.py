@@ -28,8 +28,8 @@ def safe_sqrt(x: jax.Array) -> jax.Array:
 def _safe_sqrt_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
     (x,), (dx,) = primals, tangents
     root = safe_sqrt(x)
-    positive = root > 0
-    return root, jnp.where(positive, dx / (2 * jnp.where(positive, root, 1)), 0)
+    zero = root == 0  # not `root > 0`: a root that is NaN must give a derivative that is NaN
+    return root, jnp.where(zero, 0, dx / (2 * jnp.where(zero, 1, root)))
 
 
 def safe_divide(numerator: jax.Array, denominator: jax.Array) -> jax.Array:
@@ -60,11 +60,25 @@ def bias_correction(decay: Any, count: ArrayLike) -> jax.Array:
     """Return 1 - decay**count, the weight that a moving average started at 0 has gathered after `count` steps.
 
     Written with expm1 and log: 1 - 0.999**2 in float32 would lose four of its seven digits to cancellation.
-    `decay` in [0, 1), `count` at least 1.
+    Computed in at least float32. `decay` in [0, 1), its derivative right at 0 too; `count` at least 1, a number of
+    steps, through which no derivative flows.
     """
-    decay = jnp.asarray(decay, jnp.result_type(float) if isinstance(decay, float) else None)
-    log_decay = jnp.log(jnp.maximum(decay, jnp.finfo(decay.dtype).tiny))
-    return -jnp.expm1(jnp.asarray(count).astype(decay.dtype) * log_decay)
+    dtype = jnp.result_type(float) if isinstance(decay, float | int) else at_least_float32(jnp.result_type(decay))
+    return _gathered(jnp.asarray(decay).astype(dtype), jnp.asarray(count).astype(dtype))
+
+
+@jax.custom_jvp
+def _gathered(decay: jax.Array, count: jax.Array) -> jax.Array:
+    return -jnp.expm1(count * jnp.log(jnp.maximum(decay, jnp.finfo(decay.dtype).tiny)))
+
+
+@_gathered.defjvp
+def _gathered_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
+    # The derivative of the form above is cut off at decay = 0, where log has none; the power's own is right there.
+    (decay, count), (d_decay, _) = primals, tangents
+    first = count == 1  # the power of 0 would be right, its own derivative 0 * inf
+    power = jnp.where(first, 1, decay ** jnp.where(first, 1, count - 1))
+    return _gathered(decay, count), -count * power * d_decay
 
 
 def safe_increment(count: jax.Array) -> jax.Array:

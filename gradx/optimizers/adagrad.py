@@ -2,8 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
-
 from gradx import numerics, tree
 from gradx.combine import chain
 from gradx.core import transformation
@@ -19,9 +17,9 @@ class ScaleByRssState(NamedTuple):
 
 
 def rss_leaf(g, total, *, eps):
-    """Return (g / sqrt(total + eps), total) with total ← total + |g|²; 0 where the total is 0."""
+    """Return (g / sqrt(total + eps), total) with total ← total + |g|²; 0 where the root is 0."""
     total = total + numerics.abs_sq(g)
-    return jnp.where(total > 0, numerics.safe_divide(g, numerics.safe_sqrt(total + eps)), 0), total
+    return numerics.safe_divide(g, numerics.safe_sqrt(total + eps)), total
 
 
 @transformation

@@ -73,7 +73,7 @@ def scale_by_adam(
         hyper = {"b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root}
         hyper |= {"c1": numerics.bias_correction(b1, count), "c2": numerics.bias_correction(b2, count)}
         if nesterov:
-            hyper["c1_next"] = numerics.bias_correction(b1, count + 1)
+            hyper["c1_next"] = numerics.bias_correction(b1, numerics.safe_increment(count))
         leaf = nadam_leaf if nesterov else adam_leaf
         updates, mu, nu = tree.map_leaves(leaf, updates, state.mu, state.nu, **hyper)
         return updates, ScaleByAdamState(count, mu, nu)

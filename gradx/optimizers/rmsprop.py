@@ -43,7 +43,9 @@ def stddev_leaf(g, mu, nu, *, decay, eps, c, eps_in_sqrt):
     """Return (g / sqrt(nu / c - |mu / c|² + eps), mu, nu), mu and nu the running means of g and |g|²."""
     mu = decay * mu + (1 - decay) * g
     nu = decay * nu + (1 - decay) * numerics.abs_sq(g)
-    variance = jnp.maximum(nu / c - numerics.abs_sq(mu / c), 0)  # rounding may leave it just below 0
+    variance = nu / c - numerics.abs_sq(mu / c)
+    # Rounding may leave it just below 0. It is lifted by a constant: clamped, its derivative would be cut off at 0.
+    variance = variance + jax.lax.stop_gradient(jnp.maximum(-variance, 0))
     return g / root(variance, eps, eps_in_sqrt), mu, nu
 
 

@@ -1,6 +1,6 @@
 """Schedules that fall along half a cosine, once or again and again."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -59,7 +59,6 @@ def cosine_restarts_schedule(
     return join_schedules(falls, ends)
 
 
-@schedule
 def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, float]]) -> Any:
     """Run one `warmup_cosine_decay_schedule` after the other, each of its own `decay_steps`.
 
@@ -67,10 +66,19 @@ def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, float]]) -> Any:
     arXiv:1608.03983.
 
     Args:
-      cosine_kwargs: for each cycle the arguments of `warmup_cosine_decay_schedule`.
+      cosine_kwargs: for each cycle the arguments of `warmup_cosine_decay_schedule`; a generator will do.
     """
+    # A value is built from its arguments again and again, and a generator can be read but once.
+    return _sgdr_schedule([dict(kwargs) for kwargs in cosine_kwargs])
+
+
+@schedule
+def _sgdr_schedule(cosine_kwargs: Sequence[Mapping[str, float]]) -> Any:
     cycles = [warmup_cosine_decay_schedule(**kwargs) for kwargs in cosine_kwargs]
     if not cycles:
         raise ValueError("sgdr_schedule: needs at least one cycle")
     lengths = [int(cycle.arguments["decay_steps"]) for cycle in cycles]
     return join_schedules(cycles, [sum(lengths[: i + 1]) for i in range(len(cycles) - 1)])
+
+
+_sgdr_schedule.__name__ = "sgdr_schedule"  # what the value prints as; pickle goes by the qualified name

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from gradx.schedules.polynomial import elapsed, half_cosine, interpolate, progress
@@ -26,6 +28,9 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> 
     >>> [float(joined(step)) for step in (0, 5, 10, 99)]
     [0.0, 0.5, 1.0, 1.0]
     """
+    for i, part in enumerate(schedules):
+        if not callable(part):
+            raise TypeError(f"join_schedules: schedules[{i}] must be a schedule, got {part!r}: use constant_schedule")
     if len(boundaries) != len(schedules) - 1:
         raise ValueError(
             f"join_schedules: {len(schedules)} schedules need {len(schedules) - 1} boundaries, got {len(boundaries)}"
@@ -71,7 +76,14 @@ def multi_step_schedule(init_value: Real, milestones: Sequence[int], gamma: Posi
     Step 0: init_value. From the last milestone on: init_value · gamma^len(milestones). Milestones rise from at least 1.
     """
     _check_rising("multi_step_schedule: milestones", milestones, least=1)
-    return piecewise_constant_schedule(init_value, dict.fromkeys(milestones, gamma))
+
+    def at(step: ArrayLike) -> jax.Array:
+        value = jnp.full(jnp.shape(step), init_value, jnp.result_type(float))
+        for milestone in milestones:
+            value = jnp.where(jnp.asarray(step) >= milestone, value * gamma, value)
+        return value
+
+    return at
 
 
 @schedule
@@ -109,7 +121,9 @@ def piecewise_interpolate_schedule(
 
 
 def _check_rising(what: str, steps: Sequence[int], least: int) -> None:
-    if any(isinstance(step, bool) or not isinstance(step, int) for step in steps):
+    if any(isinstance(step, Tracer) for step in steps):  # a NumPy array of them is data, checked when it was concrete
+        return
+    if any(isinstance(step, bool) or not isinstance(step, int | np.integer) for step in steps):
         raise TypeError(f"{what} must be integers, got {list(steps)}")
     if any(later <= earlier for earlier, later in zip([least - 1, *steps], steps, strict=False)):
         raise ValueError(f"{what} must rise and be at least {least}, got {list(steps)}")

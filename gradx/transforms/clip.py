@@ -7,12 +7,8 @@ import jax.numpy as jnp
 
 from gradx import numerics, tree
 from gradx.core import EmptyState, transformation
-from gradx.transforms.scale import scale_leaf
+from gradx.transforms.scale import no_state, scale_leaf
 from gradx.typing import NonNegative, Params, Positive, Updates
-
-
-def _init(params: Params) -> EmptyState:
-    return EmptyState()
 
 
 def clip_leaf(u: jax.Array, *, max_delta: jax.Array) -> jax.Array:
@@ -29,13 +25,13 @@ def clip(max_delta: NonNegative) -> Any:
     def update(updates: Updates, state: EmptyState) -> tuple[Updates, EmptyState]:
         return tree.map_leaves(clip_leaf, updates, max_delta=max_delta), state
 
-    return _init, update
+    return no_state, update
 
 
 def clipping_factor(norm: jax.Array, max_norm: Any) -> jax.Array:
-    """Return min(1, max_norm / norm), and 1 for a norm of 0 whatever the maximum."""
+    """Return min(1, max_norm / norm), 1 for a norm of 0 whatever the maximum, and NaN for a norm that is NaN."""
     max_norm = jnp.asarray(max_norm, norm.dtype)
-    above = norm > max_norm
+    above = ~(norm <= max_norm)  # so that a NaN, above nothing, does not pass for a small norm
     return jnp.where(above, max_norm / jnp.where(above, norm, 1), 1)
 
 
@@ -44,7 +40,8 @@ def clip_by_global_norm(max_norm: NonNegative) -> Any:
     """Shorten the whole update to at most max_norm: u ← u · min(1, max_norm / ‖u‖).
 
     ‖u‖ is the Euclidean norm over all leaves together, in at least float32; complex entries count |u|². The direction
-    is kept. Updates whose norm overflows (entries beyond 1e19 in float32) become 0; NaN stays NaN.
+    is kept. Updates whose norm overflows (entries beyond 1e19 in float32) become 0, infinite entries
+    NaN; a NaN anywhere makes the whole update NaN, for nothing is known of its norm.
 
     State: none. Pascanu, Mikolov and Bengio 2013, arXiv:1211.5063, Algorithm 1.
     """
@@ -54,7 +51,7 @@ def clip_by_global_norm(max_norm: NonNegative) -> Any:
         factor = clipping_factor(tree.norm(updates), max_norm)
         return tree.map_leaves(scale_leaf, updates, factor=factor), state
 
-    return _init, update
+    return no_state, update
 
 
 def clip_rms_leaf(u: jax.Array, *, threshold: jax.Array) -> jax.Array:
@@ -72,7 +69,7 @@ def clip_by_block_rms(threshold: NonNegative) -> Any:
     def update(updates: Updates, state: EmptyState) -> tuple[Updates, EmptyState]:
         return tree.map_leaves(clip_rms_leaf, updates, threshold=threshold), state
 
-    return _init, update
+    return no_state, update
 
 
 def adaptive_clip_leaf(
@@ -111,4 +108,4 @@ def adaptive_grad_clip(clipping: NonNegative, eps: Positive = 1e-3, axis: int | 
     def update(updates: Updates, state: EmptyState, params: Params) -> tuple[Updates, EmptyState]:
         return tree.map_leaves(adaptive_clip_leaf, updates, params, clipping=clipping, eps=eps, axis=axis), state
 
-    return _init, update
+    return no_state, update

@@ -28,7 +28,8 @@ def zero_nans() -> Any:
     """Replace NaN by 0 and leave everything else, infinities too. State: bool[] per leaf."""
 
     def init(params: Params) -> ZeroNansState:
-        return ZeroNansState(jax.tree.map(lambda _: jnp.zeros((), bool), params))
+        # A function of the parameters, so that inside shard_map the flag varies over the mesh as update's does.
+        return ZeroNansState(jax.tree.map(lambda p: jnp.any(jnp.zeros_like(p, bool)), params))
 
     def update(updates: Updates, state: ZeroNansState) -> tuple[Updates, ZeroNansState]:
         updates, found = tree.map_leaves(zero_nans_leaf, updates, state.found_nan)

@@ -7,6 +7,7 @@ import jax
 from gradx import tree
 from gradx.combine import masked
 from gradx.core import EmptyState, transformation
+from gradx.transforms.scale import no_state
 from gradx.typing import Mask, NonNegative, Params, Updates
 
 
@@ -31,10 +32,7 @@ def add_decayed_weights(weight_decay: NonNegative = 0.0, mask: Mask | None = Non
     if mask is not None:
         return masked(add_decayed_weights(weight_decay), mask)
 
-    def init(params: Params) -> EmptyState:
-        return EmptyState()
-
     def update(updates: Updates, state: EmptyState, params: Params) -> tuple[Updates, EmptyState]:
         return tree.map_leaves(decay_leaf, updates, params, weight_decay=weight_decay), state
 
-    return init, update
+    return no_state, update

@@ -26,6 +26,14 @@ def noise_leaf(u, index, *, key, eta, gamma, t):
     return u + numerics.safe_sqrt(eta / t**gamma) * jax.random.normal(own, u.shape, u.dtype)
 
 
+def _as_key(start: Any) -> jax.Array:
+    """Return the key that an integer stands for, and a key as it is."""
+    if isinstance(start, int | np.integer):
+        return jax.random.key(int(start))
+    is_integer = jnp.ndim(start) == 0 and jnp.issubdtype(jnp.result_type(start), jnp.integer)
+    return jax.random.key(start) if is_integer else start
+
+
 @transformation
 def add_noise(eta: NonNegative, gamma: ScalarOrSchedule, key: Any = None, *, seed: int | None = None) -> Any:
     """Add Gaussian noise of variance eta / (1 + t)^gamma, t = 0 at the first update.
@@ -33,15 +41,17 @@ def add_noise(eta: NonNegative, gamma: ScalarOrSchedule, key: Any = None, *, see
     Args:
       eta: variance at the first update.
       gamma: how fast it falls; the paper uses 0.55.
-      key: a key of `jax.random`, or an int; give this or `seed`.
-      seed: an int from which the key is made.
+      key: a key of `jax.random`, or an integer, of NumPy and traced too; give this or `seed`.
+      seed: an integer from which the key is made.
+
+    The derivative by eta at 0, infinite in truth, is taken as 0.
 
     State: int32[] and a key. Neelakantan et al. 2015, arXiv:1511.06807, eq. 1.
     """
     if (key is None) == (seed is None):
         raise TypeError("add_noise: give either key or seed")
     start = key if seed is None else seed
-    typed = jax.random.key(start) if isinstance(start, int) else start
+    typed = _as_key(start)
     implementation = jax.random.key_impl(typed)
 
     def init(params: Params) -> AddNoiseState:

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from gradx import tree
 from gradx.core import EmptyState, transformation
-from gradx.typing import Params, Updates
+from gradx.transforms.scale import no_state
+from gradx.typing import Updates
 
 
 def centralize_leaf(g: jax.Array) -> jax.Array:
@@ -27,10 +28,7 @@ def centralize() -> Any:
     State: none. Yong et al. 2020, arXiv:2004.01461, eq. 1.
     """
 
-    def init(params: Params) -> EmptyState:
-        return EmptyState()
-
     def update(updates: Updates, state: EmptyState) -> tuple[Updates, EmptyState]:
         return tree.map_leaves(centralize_leaf, updates), state
 
-    return init, update
+    return no_state, update

@@ -19,7 +19,8 @@ def descend_leaf(u: jax.Array, *, factor: jax.Array) -> jax.Array:
     return -factor * u
 
 
-def _init(params: Params) -> EmptyState:
+def no_state(params: Params) -> EmptyState:
+    """Return the state of a transformation that keeps none: the init of all of them."""
     return EmptyState()
 
 
@@ -30,7 +31,7 @@ def scale(step_size: ScalarOrSchedule) -> Any:
     def update(updates: Updates, state: EmptyState) -> tuple[Updates, EmptyState]:
         return tree.map_leaves(scale_leaf, updates, factor=step_size), state
 
-    return _init, update
+    return no_state, update
 
 
 @transformation
@@ -48,7 +49,7 @@ def scale_by_learning_rate(learning_rate: LearningRate, *, flip_sign: bool = Tru
         leaf = descend_leaf if flip_sign else scale_leaf
         return tree.map_leaves(leaf, updates, factor=learning_rate), state
 
-    return _init, update
+    return no_state, update
 
 
 @transformation

@@ -1,0 +1,119 @@
+"""Arithmetic at its corners: NaN, decay 0, the largest count; and the rules that rest on it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gradx
+from gradx import numerics
+
+LARGEST = 2**31 - 1
+CLIPS = [gradx.clip_by_global_norm(1.0), gradx.clip_by_block_rms(1.0), gradx.adaptive_grad_clip(0.1)]
+
+
+@pytest.mark.parametrize("tx", CLIPS, ids=str)
+def test_nothing_passes_a_clip_beside_a_nan(tx):
+    g = jnp.array([jnp.nan, 1e6, 1.0])
+    updates, _ = tx.update(g, tx.init(g), jnp.ones(3))
+    assert np.all(np.isnan(updates))
+
+
+@pytest.mark.parametrize("tx", [gradx.scale_by_rss(), gradx.scale_by_rms(), gradx.scale_by_stddev()], ids=str)
+def test_nan_stays_nan_where_it_is(tx):
+    g = jnp.array([jnp.nan, 1.0])
+    updates, _ = tx.update(g, tx.init(g), g)
+    assert np.isnan(updates[0])
+    assert np.isfinite(updates[1])
+
+
+def test_adagrad_without_eps_does_not_divide_by_zero():
+    tx, g = gradx.scale_by_rss(0.0, eps=0.0), jnp.zeros(2)
+    np.testing.assert_array_equal(tx.update(g, tx.init(g))[0], 0)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("decay", [0.0, 0.5, 0.999])
+def test_bias_correction_has_its_value_and_derivatives(decay, count):
+    f = numerics.bias_correction
+    np.testing.assert_allclose(f(decay, count), 1 - np.float64(np.float32(decay)) ** count, rtol=1e-6)
+    for derivative in (jax.grad(f), jax.jacfwd(f)):
+        np.testing.assert_allclose(derivative(decay, count), -count * decay ** (count - 1), rtol=1e-5)
+    second = -count * (count - 1) * decay ** max(count - 2, 0)
+    np.testing.assert_allclose(jax.grad(jax.grad(f))(decay, count), second, rtol=1e-5)
+
+
+def test_bias_correction_of_nothing_is_nothing():
+    assert float(numerics.bias_correction(0.0, 0)) == 0
+
+
+def test_bias_correction_computes_in_float32():
+    assert numerics.bias_correction(jnp.bfloat16(0.9), 2).dtype == jnp.float32
+
+
+COUNTING = [gradx.adam(1.0), gradx.nadam(1.0), gradx.rmsprop(1.0), gradx.ema(0.9), gradx.add_noise(0.1, 0.5, seed=0)]
+
+
+@pytest.mark.parametrize("tx", COUNTING, ids=str)
+def test_counts_stay_at_the_largest(tx):
+    g = jnp.full(2, 0.5)
+    updates, state = tx.update(g, gradx.tree.set(tx.init(g), count=LARGEST), g)
+    assert gradx.tree.get(state, "count") == LARGEST
+    assert np.all(np.isfinite(updates))
+
+
+def test_nadam_looks_no_further_than_the_largest_count():
+    g, tx = jnp.full(1, 0.5), gradx.nadam(1.0)
+    state = gradx.tree.set(tx.init(g), mu=g, nu=g * g, count=LARGEST - 1)
+    np.testing.assert_allclose(tx.update(g, state)[0], -1.0, rtol=1e-5)
+
+
+def test_zero_nans_finds_one_among_many_in_its_own_leaf():
+    g = {"a": jnp.array([jnp.nan, 1.0]), "b": jnp.ones(2)}
+    _, state = gradx.zero_nans().update(g, gradx.zero_nans().init(g))
+    assert state.found_nan == {"a": True, "b": False}
+
+
+@pytest.mark.parametrize("seed", [np.int64(3), np.uint32(3), np.array(3), jnp.int32(3)], ids=lambda s: type(s).__name__)
+def test_every_kind_of_integer_is_a_seed(seed):
+    plain = gradx.add_noise(0.1, 0.5, seed=3).init(jnp.ones(2)).rng_key
+    np.testing.assert_array_equal(gradx.add_noise(0.1, 0.5, seed=seed).init(jnp.ones(2)).rng_key, plain)
+
+
+def test_numpy_integers_are_steps():
+    tx = gradx.sgd(gradx.multi_step_schedule(0.1, np.array([1, 2])))
+    assert np.all(np.isfinite(tx.update(jnp.ones(2), tx.init(jnp.ones(2)))[0]))
+    assert float(gradx.piecewise_constant_schedule(0.1, {np.int64(1): 0.5})(1)) == pytest.approx(0.05)
+    with pytest.raises(TypeError, match=r"join_schedules: schedules\[0\] must be a schedule"):
+        gradx.join_schedules([0.1, gradx.constant_schedule(1.0)], [1])
+
+
+def test_accumulators_have_the_dtype_they_are_given():
+    g = jnp.ones(2)
+    for tx in (gradx.momentum(0.9, accumulator_dtype="bfloat16"), gradx.ema(0.9, accumulator_dtype="bfloat16")):
+        assert any(x.dtype == jnp.bfloat16 for x in jax.tree.leaves(tx.init(g))), tx
+    assert gradx.tree.get(gradx.adamw(0.1, mu_dtype="bfloat16").init(g), "mu").dtype == jnp.bfloat16
+
+
+def test_sgdr_takes_a_generator():
+    cycle = {"init_value": 0.0, "peak_value": 0.1, "warmup_steps": 1, "decay_steps": 5}
+    tx = gradx.sgd(gradx.sgdr_schedule(cycle for _ in range(2)))
+    assert tx == gradx.sgd(gradx.sgdr_schedule([cycle, cycle]))
+    assert np.all(np.isfinite(tx.update(jnp.ones(3), tx.init(jnp.ones(3)))[0]))
+
+
+def test_zero_nans_runs_in_a_loop_of_a_shard():
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    tx = gradx.chain(gradx.zero_nans(), gradx.sgd(0.5))
+
+    def train(x):
+        def step(carry, _):
+            params, state = carry
+            updates, state = tx.update(params - x, state, params)
+            return (params + updates, state), None
+
+        return jax.lax.scan(step, (0 * x, tx.init(0 * x)), length=2)[0][0]
+
+    spec = jax.sharding.PartitionSpec("data")
+    run = jax.jit(jax.shard_map(train, mesh=mesh, in_specs=spec, out_specs=spec))
+    np.testing.assert_allclose(run(jnp.arange(8.0)), 0.75 * np.arange(8), rtol=1e-6)
