@@ -49,6 +49,12 @@ def test_accumulation_costs_no_more_than_optax():
     assert compiled.memory_analysis().temp_size_in_bytes / SIZE <= 12.1
 
 
+def test_adadelta_costs_no_more_than_optax():
+    compiled = compiled_step(gradx.adadelta(1.0))
+    assert compiled.cost_analysis()["bytes accessed"] / SIZE <= 68.1
+    assert compiled.memory_analysis().temp_size_in_bytes / SIZE <= 8.1
+
+
 def test_donated_buffers_are_all_used_again():
     """Every output takes an input's memory: parameters and both moments."""
     memory = compiled_step(gradx.adamw(1e-3)).memory_analysis()
