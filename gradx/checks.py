@@ -18,7 +18,7 @@ def hyperparameter(owner: str, name: str, value: Any, allowed: Range) -> Any:
 
     Arrays, tracers and schedules pass: their value is not known, or not one number.
     """
-    if (callable(value) and (allowed.schedule or allowed.integer)) or (_is_array(value) and not allowed.integer):
+    if (callable(value) and allowed.schedule) or (_is_array(value) and not allowed.integer):
         return value
     number = _as_number(value)
     if number is None or (allowed.integer and number != int(number)):
@@ -66,10 +66,13 @@ def describe(x: Any) -> str:
     return f"{dtype_of(x)}[{','.join(map(str, np.shape(x)))}]"
 
 
-def same_leaves(owner: str, what: str, tree: PyTree, expected: PyTree, source: str, *, dtypes: bool) -> None:
+def same_leaves(
+    owner: str, what: str, tree: PyTree, expected: PyTree, source: str, *, dtypes: bool, containers: str = ""
+) -> None:
     """Raise ValueError unless both trees have the same leaves: paths, shapes and, where asked, dtypes.
 
-    `None` in `tree` stands for a leaf that is left out.
+    `None` in `tree` stands for a leaf that is left out. With `containers`, the cure to name, the leaves must lie in
+    the same containers too: a dict with a NamedTuple's names is none.
     """
     if _signature(tree, dtypes) == _signature(expected, dtypes):  # names are slow to spell, and wanted only in messages
         return
@@ -86,6 +89,10 @@ def same_leaves(owner: str, what: str, tree: PyTree, expected: PyTree, source: s
         if np.shape(leaf) != np.shape(other) or (dtypes and dtype_of(leaf) != dtype_of(other)):
             message = f"{what} at '{name}' is {describe(leaf)}, but {source} says {describe(other)}"
             raise ValueError(f"{owner}: {message}")
+    difference = _first_difference(jax.tree.structure(tree), jax.tree.structure(expected)) if containers else None
+    if difference:
+        got_type, wanted_type = difference
+        raise ValueError(f"{owner}: {what} has a {got_type} where {source} has a {wanted_type}; {containers}")
 
 
 def differentiable(owner: str, updates: PyTree) -> None:
@@ -96,6 +103,25 @@ def differentiable(owner: str, updates: PyTree) -> None:
         if dtype_of(leaf) in wrong:
             cure = "differentiate with allow_int=True, or leave it out with gradx.partition or None"
             raise TypeError(f"{owner}: the gradient at '{name}' is {describe(leaf)}, no float; {cure}")
+
+
+def real_for_real(owner: str, updates: PyTree, params: PyTree) -> None:
+    """Raise TypeError for a complex gradient of a real parameter."""
+    parameters = dict(_named_leaves(params))
+    for name, leaf in _named_leaves(updates) if any(map(jnp.iscomplexobj, jax.tree.leaves(updates))) else ():
+        if jnp.iscomplexobj(leaf) and not jnp.iscomplexobj(parameters[name]):
+            raise TypeError(f"{owner}: the gradient at '{name}' is {describe(leaf)}, the parameter real: take its part")
+
+
+def _first_difference(got: Any, wanted: Any) -> tuple[str, str] | None:
+    """Return the names of the first two types of containers that differ; a leaf left out is no difference."""
+    one, other = got.node_data(), wanted.node_data()
+    if one is None or other is None:
+        return None
+    if one[0] is not other[0]:
+        return None if type(None) in (one[0], other[0]) else (one[0].__name__, other[0].__name__)
+    pairs = zip(got.children(), wanted.children(), strict=False)
+    return next((found for a, b in pairs if (found := _first_difference(a, b))), None)
 
 
 def _names_of_none(tree: PyTree) -> set[str]:

@@ -54,11 +54,12 @@ class GradientTransformation(Value):
     def init(self, params: Params) -> State:
         """Return the state before the first update.
 
-        Concrete arrays on one device run as one compiled program. Arrays sharded over several are initialised one by
-        one, for inside a compiled program zeros know nothing of the sharding of what they are shaped like.
+        A value of gradx's own parts runs as one compiled program where the parameters are ordinary arrays. Else, on
+        another device, in host memory, on a mesh, or with a user's function inside, it runs operation by operation:
+        the state is made where the parameters are, and the function is called as Python.
         """
         leaves = jax.tree.leaves((self, params))
-        if all(map(_is_concrete, leaves)) and not any(map(_is_sharded, leaves)):
+        if self.is_own and all(map(_is_concrete, leaves)) and all(map(_is_ordinary, leaves)):
             return _compiled_init(self, params)
         return run_init(self, params)
 
@@ -76,14 +77,17 @@ class GradientTransformation(Value):
           **extras: what some transformations ask for by name (`value=`, `grad=`, `value_fn=`, `key=`); others ignore
             it.
 
-        Concrete arrays run as one compiled program, cached by structure: also without `jit`.
+        Concrete arrays run as one compiled program, cached by structure, also without `jit`; but a value with a
+        user's function inside runs operation by operation then, so that the function is called at every step and may
+        be ordinary Python.
 
         Raises:
           ValueError: updates, state and parameters do not belong together; the message names the leaf.
           TypeError: an integer gradient, or an extra that the transformation needs is missing.
         """
         call = (self, updates, state, params, extras)
-        if all(map(_is_concrete, jax.tree.leaves(call))):
+        is_structure = any(isinstance(x, int) for x in jax.tree.leaves(extras))  # Python may branch on it
+        if self.is_own and not is_structure and all(map(_is_concrete, jax.tree.leaves(call))):
             return _compiled_update(*call)
         return _checked_update(*call)
 
@@ -171,12 +175,16 @@ def apply_updates(params: Params, updates: Updates) -> Params:
     Leaves without an update (`None` or `float0`) stay as they are.
     """
 
-    def add(update: Any, param: Any) -> Any:
+    def add(path: tuple, update: Any, param: Any) -> Any:
         if update is None or checks.dtype_of(update) == jax.dtypes.float0:
             return param
+        if jnp.shape(update) != jnp.shape(param) or (jnp.iscomplexobj(update) and not jnp.iscomplexobj(param)):
+            name = checks.path_name(path)
+            found = f"the update at '{name}' is {checks.describe(update)}, the parameter {checks.describe(param)}"
+            raise ValueError(f"apply_updates: {found}")
         return tree.map_leaves(_add_leaf, param, update)
 
-    return jax.tree.map(add, updates, params, is_leaf=lambda x: x is None)
+    return jax.tree_util.tree_map_with_path(add, updates, params, is_leaf=lambda x: x is None)
 
 
 def _add_leaf(param: jax.Array, update: jax.Array) -> jax.Array:
@@ -189,12 +197,15 @@ def run_init(tx: Any, params: Params) -> State:
         return tx.init(tree.lift(params))
     if tx.is_recipe:
         return run_init(tx.built, params)
-    if tx.factory is _from_functions:
-        return tx.built[0](tree.lift(params))
     if not scheduled_arguments(tx):
-        return tx.built[0](params)
+        return tx.built[0](_for_init(tx, params))
     init, _ = tx.build_with(at_step(tx, 0))
-    return ScheduledState(jnp.zeros((), jnp.int32), init(params))
+    return ScheduledState(jnp.zeros((), jnp.int32), init(_for_init(tx, params)))
+
+
+def _for_init(tx: GradientTransformation, params: Params) -> Params:
+    """Return the parameters in the precision that update sees; gradx's own factories ask `tree` for it themselves."""
+    return params if tx.is_own else tree.lift(params)
 
 
 def run_update(tx: Any, updates: Updates, state: State, params: Params | None, extras: dict) -> tuple[Updates, State]:
@@ -285,11 +296,17 @@ def _checked_update(
 ) -> tuple[Updates, State]:
     checks.differentiable(tx.name, updates)
     if params is not None:
-        checks.same_leaves(tx.name, "updates", updates, params, "params", dtypes=False)
+        checks.same_leaves(tx.name, "updates", updates, params, "params", dtypes=False, containers=SAME_CONTAINERS)
+        checks.real_for_real(tx.name, updates, params)
     _check_state(tx, updates, state, params)
     lifted = jax.tree.map(_lift_gradient, updates)
     new_updates, new_state = run_update(tx, lifted, state, tree.lift(params), extras)
+    checks.same_leaves(tx.name, "its update", new_updates, updates, "the gradient", dtypes=False)
     return jax.tree.map(_lower, updates, new_updates), new_state
+
+
+SAME_CONTAINERS = "give gradients in the containers of the parameters"
+FROM_INIT = "make the state with init, or restore a checkpoint into what init returns (jax.tree.unflatten)"
 
 
 def _check_state(tx: Any, updates: Updates, state: State, params: Params | None) -> None:
@@ -297,8 +314,16 @@ def _check_state(tx: Any, updates: Updates, state: State, params: Params | None)
     if params is None and any(x is None for x in jax.tree.leaves(updates, is_leaf=lambda x: x is None)):
         return
     like = jax.tree.map(_without_value, updates if params is None else params)
-    expected = jax.eval_shape(_compiled_init, tx, like)  # one trace serves init and update
-    checks.same_leaves(tx.name, "the state", state, expected, "init", dtypes=params is not None)
+    try:
+        # One trace serves init and update, but where a cache would keep a user's closure.
+        expected = jax.eval_shape(_compiled_init, tx, like) if tx.is_own else jax.eval_shape(_init_of(tx), like)
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError):
+        return  # a user's init that wants numbers, NumPy say: it has no shapes without them
+    checks.same_leaves(tx.name, "the state", state, expected, "init", dtypes=params is not None, containers=FROM_INIT)
+
+
+def _init_of(tx: Any) -> Callable[[Params], State]:
+    return functools.partial(run_init, tx)
 
 
 _compiled_init = jax.jit(run_init)
@@ -310,8 +335,15 @@ def _is_concrete(x: Any) -> bool:
     return isinstance(x, kinds) and not isinstance(x, Tracer)
 
 
-def _is_sharded(x: Any) -> bool:
-    return isinstance(x, jax.Array) and len(x.sharding.device_set) > 1
+def _is_ordinary(x: Any) -> bool:
+    """Whether a compiled program without instructions would put its results where `x` is."""
+    return not isinstance(x, jax.Array) or x.sharding == _default_sharding(jax.config.jax_default_device)
+
+
+@functools.lru_cache(maxsize=8)
+def _default_sharding(device: Any) -> Any:
+    del device  # the key: what `jnp.zeros` goes by
+    return jnp.zeros(()).sharding
 
 
 def _without_value(x: Any) -> jax.ShapeDtypeStruct:

@@ -16,7 +16,7 @@ import numpy as np
 from jax.core import Tracer
 
 from gradx import checks
-from gradx.typing import Range, StorageDType
+from gradx.typing import Range, Schedule, StorageDType
 
 V = TypeVar("V", bound="Value")
 
@@ -41,12 +41,22 @@ class Structure(NamedTuple):
     treedef: Any
     static: tuple
     """The leaves of the arguments in order, those that are data replaced by a mark."""
+    nested: tuple
+    """The structures of the values among the arguments: a treedef's hash leaves out what its nodes hold."""
 
 
 class Value:
     """The pair (factory, arguments), immutable; subclasses say what the factory builds."""
 
-    __slots__ = ("__weakref__", "_arguments", "_built", "_hash", "_leaves", "_structure")  # jit refers weakly
+    __slots__ = (
+        "__weakref__",
+        "_arguments",
+        "_built",
+        "_hash",
+        "_is_own",
+        "_leaves",
+        "_structure",
+    )  # jit refers weakly
     _structure: Structure
     _leaves: tuple
 
@@ -64,12 +74,15 @@ class Value:
     def _of(cls, factory: Callable, arguments: tuple) -> Self:
         flat, treedef = jax.tree.flatten(arguments)
         leaves = tuple(x for x in flat if _is_data(x))
-        structure = Structure(factory, treedef, tuple(_LEAF if _is_data(x) else x for x in flat))
+        nested = tuple(x._structure for x in jax.tree.leaves(arguments, is_leaf=_is_value) if _is_value(x))
+        structure = Structure(factory, treedef, tuple(_LEAF if _is_data(x) else x for x in flat), nested)
         try:
             hash(structure)
         except TypeError as error:
             raise TypeError(f"{factory.__name__}: arguments must be hashable or arrays: {error}") from None
-        return _restore_leaves(cls, structure, leaves)
+        value = _restore_leaves(cls, structure, leaves)
+        _set(value, "_arguments", _by_name(factory, arguments))  # the very values that were given, built already
+        return value
 
     @property
     def factory(self) -> Callable:
@@ -87,9 +100,9 @@ class Value:
         if not hasattr(self, "_arguments"):
             leaves = iter(self._leaves)
             flat = [next(leaves) if x is _LEAF else x for x in self._structure.static]
-            values = self._structure.treedef.unflatten(flat)
-            _set(self, "_arguments", dict(zip(signature(self.factory).parameters, values, strict=True)))
-        return dict(self._arguments)
+            _set(self, "_arguments", _by_name(self.factory, self._structure.treedef.unflatten(flat)))
+        # Containers of the caller's own: writing to them changes nothing here.
+        return {name: jax.tree.map(lambda x: x, given, is_leaf=_is_value) for name, given in self._arguments.items()}
 
     @property
     def built(self) -> Any:
@@ -101,7 +114,20 @@ class Value:
     def build_with(self, arguments: dict[str, Any]) -> Any:
         """Call the factory's function with other arguments of the same names."""
         args, kwargs = _as_call(self.factory, arguments)
-        return vars(self.factory)["__wrapped__"](*args, **kwargs)
+        # What a factory computes from concrete numbers is computed here and now, never a part of the trace that
+        # happens to run: the next trace meets it too.
+        with jax.ensure_compile_time_eval():
+            return vars(self.factory)["__wrapped__"](*args, **kwargs)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether no code but gradx's runs in it: its factory, those inside it, and every function it was given.
+
+        The structure of such a value holds no closure, so that a cache may keep it.
+        """
+        if not hasattr(self, "_is_own"):
+            _set(self, "_is_own", _is_own(self._structure))
+        return self._is_own
 
     def replace(self, **changes: Any) -> Self:
         """Return the value that the same factory makes with some arguments changed, checked like a new one."""
@@ -159,7 +185,7 @@ class Value:
         return self
 
     def __reduce__(self) -> tuple:
-        return _revive, (type(self), self.factory, tuple(self.arguments.values()))
+        return _revive, (type(self), self.factory, self.arguments)
 
 
 def _set(value: Value, slot: str, content: Any) -> None:
@@ -174,8 +200,33 @@ def _restore_leaves(cls: type[V], structure: Structure, leaves: tuple) -> V:
     return value
 
 
-def _revive(cls: type[V], factory: Callable, arguments: tuple) -> V:
-    return cls._of(factory, arguments)
+def _revive(cls: type[V], factory: Callable, arguments: dict[str, Any]) -> V:
+    """Make a pickled value: by name, for another release may have more arguments, or have them in another order."""
+    parameters = signature(factory).parameters
+    if unknown := sorted(arguments.keys() - parameters.keys()):
+        raise TypeError(f"{factory.__name__}: the pickle holds {unknown[0]!r}, but there are {', '.join(parameters)}")
+    values = {name: arguments.get(name, p.default) for name, p in parameters.items()}
+    if missing := [name for name, x in values.items() if x is inspect.Parameter.empty]:
+        raise TypeError(f"{factory.__name__}: the pickle lacks {missing[0]!r}, which has no default")
+    return cls._of(factory, tuple(values.values()))
+
+
+def _by_name(factory: Callable, values: tuple) -> dict[str, Any]:
+    return dict(zip(signature(factory).parameters, values, strict=True))
+
+
+def _is_value(x: Any) -> bool:
+    return isinstance(x, Value)
+
+
+def _is_own(structure: Structure) -> bool:
+    functions = [structure.factory, *filter(checks.is_function, structure.static)]
+    return all(map(_is_of_gradx, functions)) and all(map(_is_own, structure.nested))
+
+
+def _is_of_gradx(function: Any) -> bool:
+    is_closure = getattr(getattr(function, "__wrapped__", function), "__closure__", None) is not None
+    return str(getattr(function, "__module__", "")).startswith("gradx.") and not is_closure
 
 
 def make(cls: type[V]) -> Callable[[Callable], Callable[..., V]]:
@@ -187,7 +238,8 @@ def make(cls: type[V]) -> Callable[[Callable], Callable[..., V]]:
 
     def decorate(function: Callable) -> Callable[..., V]:
         parameters = signature(function)
-        ranges = {name: mark for name, p in parameters.parameters.items() if (mark := _mark(p.annotation)) is not None}
+        marked = {name: (p, _mark(p.annotation)) for name, p in parameters.parameters.items()}
+        ranges = {name: (p, mark) for name, (p, mark) in marked.items() if mark is not None}
 
         @functools.wraps(function)
         def factory(*args: Any, **kwargs: Any) -> V:
@@ -196,8 +248,8 @@ def make(cls: type[V]) -> Callable[[Callable], Callable[..., V]]:
             except TypeError as error:
                 raise TypeError(f"{function.__name__}(): {error}") from None
             bound.apply_defaults()
-            for name, mark in ranges.items():
-                bound.arguments[name] = _checked(function.__name__, name, bound.arguments[name], mark)
+            for name, (parameter, mark) in ranges.items():
+                bound.arguments[name] = _checked(function.__name__, parameter, bound.arguments[name], mark)
             value = cls._of(factory, tuple(bound.arguments.values()))
             _ = value.built
             return value
@@ -236,15 +288,18 @@ def _mark(annotation: Any) -> Range | StorageDType | None:
     return found[0] if found else None
 
 
-def _checked(owner: str, name: str, value: Any, mark: Range | StorageDType) -> Any:
-    if value is None:
+def _checked(owner: str, parameter: inspect.Parameter, value: Any, mark: Range | StorageDType) -> Any:
+    admitted = get_args(parameter.annotation)
+    if value is None and (parameter.default is None or type(None) in admitted):
         return value
     if isinstance(mark, Range):
-        return checks.hyperparameter(owner, name, value, mark)
+        if Schedule in admitted and callable(value):
+            return value
+        return checks.hyperparameter(owner, parameter.name, value, mark)
     try:
         return np.dtype(value)
     except TypeError:
-        raise TypeError(f"{owner}: {name} must name a dtype, got {value!r}") from None
+        raise TypeError(f"{owner}: {parameter.name} must name a dtype, got {value!r}") from None
 
 
 def _is_data(x: Any) -> bool:

@@ -22,14 +22,16 @@ def map_leaves(rule: Callable, first: PyTree, *rest: PyTree, **hyper: Any) -> An
       result is stored in the dtype of the i-th tree. So the trees that a rule renews come first, in the order of its
       results, and those that it only reads come last.
     * Where `first` is `None` there is no gradient: the first result is `None` there, the others keep what was stored.
-    * Arrays in `hyper` may be traced; Python numbers and everything else in it are constants of the compiled rule. A
-      leaf of another tree may be a node (a pair, say): the rule gets it whole.
+    * Arrays and Python floats in `hyper` are arguments of the compiled rule, which serves all their values; integers
+      and everything else are constants of it. A leaf of another tree may be a node: the rule gets it whole.
     * The rule is traced once for each shape, however many leaves have it.
     """
     leaves, treedef = jax.tree.flatten(first, is_leaf=_is_none)
     columns = [leaves, *(_flatten_like(treedef, tree, rule) for tree in rest)]
     arrays = {name: value for name, value in hyper.items() if _is_array(value)}
-    call = _compiled(rule, tuple((name, value) for name, value in hyper.items() if name not in arrays))
+    constants = tuple((name, value) for name, value in hyper.items() if name not in arrays)
+    # A closure is called as it is: what it holds, tracers perhaps, must not outlive it in a cache.
+    call = _in_common_precision(rule, constants) if _is_closure(rule) else _compiled(rule, constants)
     rows = [None if row[0] is None else call(row, arrays) for row in zip(*columns, strict=True)]
     known = next((row for row in rows if row is not None), None)
     if known is None:  # nothing to map over, and still the number of results must be known
@@ -46,7 +48,11 @@ def _is_none(x: Any) -> bool:
 
 
 def _is_array(x: Any) -> bool:
-    return isinstance(x, jax.Array | np.ndarray | np.generic)
+    return isinstance(x, jax.Array | np.ndarray | np.generic | float | complex)
+
+
+def _is_closure(rule: Callable) -> bool:
+    return getattr(rule, "__closure__", None) is not None or not hasattr(rule, "__code__")
 
 
 def _flatten_like(treedef: Any, tree: PyTree, rule: Callable) -> list:
@@ -56,28 +62,26 @@ def _flatten_like(treedef: Any, tree: PyTree, rule: Callable) -> list:
         raise ValueError(f"{getattr(rule, '__name__', rule)}: the trees differ in structure: {error}") from error
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=1024)
 def _compiled(rule: Callable, static: tuple) -> Callable:
-    """Return `rule` with its precision rule around it, jitted once for all calls with the same structure.
+    """Return the rule jitted once for all calls with the same constants."""
+    return jax.jit(_in_common_precision(rule, static))
 
-    A closure is called as it is: it may hold tracers, which must not outlive their trace in a cache.
-    """
+
+def _in_common_precision(rule: Callable, static: tuple) -> Callable:
+    """Return `rule` with the decision on its precision around it."""
 
     def call(row: tuple, arrays: dict) -> Any:
         real = _widest(jax.tree.leaves(row))
         lifted = jax.tree.map(functools.partial(_in_precision, real=real), row)
-        hyper = {
-            name: _in_precision(x, real) if _is_array(x) or isinstance(x, float) else x
-            for name, x in (*arrays.items(), *static)
-        }
+        hyper = {name: _in_precision(x, real) if _is_array(x) else x for name, x in (*arrays.items(), *static)}
         results = rule(*lifted, **hyper)
         if not isinstance(results, tuple):
             return results.astype(row[0].dtype)
         return tuple(jax.tree.map(_store, new, old) for new, old in zip(results, row, strict=False))
 
     call.__name__ = call.__qualname__ = getattr(rule, "__name__", "rule")
-    is_closure = getattr(rule, "__closure__", None) is not None or not hasattr(rule, "__code__")
-    return call if is_closure else jax.jit(call)
+    return call
 
 
 def _widest(leaves: list) -> jnp.dtype:
