@@ -92,6 +92,7 @@ from gradx.typing import Updates as Updates
 from gradx.value import schedule as schedule
 from gradx.wrappers.accumulate import MultiSteps as MultiSteps
 from gradx.wrappers.accumulate import MultiStepsState as MultiStepsState
+from gradx.wrappers.accumulate import flush as flush
 from gradx.wrappers.accumulate import has_updated as has_updated
 from gradx.wrappers.accumulate import skip_large_updates as skip_large_updates
 from gradx.wrappers.accumulate import skip_not_finite as skip_not_finite

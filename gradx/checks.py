@@ -83,16 +83,18 @@ def same_leaves(
         missing = next((name for name in wanted if name not in set(names)), None)
         parts = [f"{what} has a leaf at '{extra}' that {source} lacks"] if extra is not None else []
         parts += [f"{source} has a leaf at '{missing}' that {what} lacks"] if missing is not None else []
-        parts = parts or [f"{what} has {len(names)} leaves in another order than {source}, {len(wanted)}"]
-        raise ValueError(f"{owner}: {'; '.join(parts)}")
+        if parts:
+            raise ValueError(f"{owner}: {'; '.join(parts)}")
+    difference = _first_difference(jax.tree.structure(tree), jax.tree.structure(expected)) if containers else None
+    if difference:
+        fault = f"{what} differs in structure: a {difference[0]} where {source} has a {difference[1]}"
+        raise ValueError(f"{owner}: {fault}; {containers}")
+    if names != wanted:
+        raise ValueError(f"{owner}: {what} has {len(names)} leaves in another order than {source}, {len(wanted)}")
     for (name, leaf), (_, other) in zip(got, want, strict=True):
         if np.shape(leaf) != np.shape(other) or (dtypes and dtype_of(leaf) != dtype_of(other)):
             message = f"{what} at '{name}' is {describe(leaf)}, but {source} says {describe(other)}"
             raise ValueError(f"{owner}: {message}")
-    difference = _first_difference(jax.tree.structure(tree), jax.tree.structure(expected)) if containers else None
-    if difference:
-        got_type, wanted_type = difference
-        raise ValueError(f"{owner}: {what} has a {got_type} where {source} has a {wanted_type}; {containers}")
 
 
 def differentiable(owner: str, updates: PyTree) -> None:

@@ -296,6 +296,7 @@ def _checked_update(
 ) -> tuple[Updates, State]:
     checks.differentiable(tx.name, updates)
     if params is not None:
+        params = _without_functions(updates, params)
         checks.same_leaves(tx.name, "updates", updates, params, "params", dtypes=False, containers=SAME_CONTAINERS)
         checks.real_for_real(tx.name, updates, params)
     _check_state(tx, updates, state, params)
@@ -303,6 +304,14 @@ def _checked_update(
     new_updates, new_state = run_update(tx, lifted, state, tree.lift(params), extras)
     checks.same_leaves(tx.name, "its update", new_updates, updates, "the gradient", dtypes=False)
     return jax.tree.map(_lower, updates, new_updates), new_state
+
+
+def _without_functions(updates: Updates, params: Params) -> Params:
+    """Leave out what is no number and has no gradient: the functions in a model that is a pytree of all it has."""
+    if all(isinstance(x, jax.Array | np.ndarray | np.generic | float | int | complex) for x in jax.tree.leaves(params)):
+        return params
+    leave_out = jax.tree.map(lambda x: x is None, updates, is_leaf=lambda x: x is None)
+    return jax.tree.map(lambda out, p: None if out and callable(p) else p, leave_out, params)
 
 
 SAME_CONTAINERS = "give gradients in the containers of the parameters"
@@ -315,15 +324,22 @@ def _check_state(tx: Any, updates: Updates, state: State, params: Params | None)
         return
     like = jax.tree.map(_without_value, updates if params is None else params)
     try:
-        # One trace serves init and update, but where a cache would keep a user's closure.
-        expected = jax.eval_shape(_compiled_init, tx, like) if tx.is_own else jax.eval_shape(_init_of(tx), like)
+        # One trace serves init and update, but where the cache of a module would keep a user's closure.
+        expected = jax.eval_shape(_compiled_init, tx, like) if tx.is_own else _expected_of(tx, like)
     except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError):
         return  # a user's init that wants numbers, NumPy say: it has no shapes without them
     checks.same_leaves(tx.name, "the state", state, expected, "init", dtypes=params is not None, containers=FROM_INIT)
 
 
-def _init_of(tx: Any) -> Callable[[Params], State]:
-    return functools.partial(run_init, tx)
+def _expected_of(tx: GradientTransformation, like: Params) -> State:
+    """Return the shapes of the state; the value keeps the last ones, so that its init is traced once, not each step."""
+    leaves, treedef = jax.tree.flatten(like)
+    key = (treedef, [(x.shape, x.dtype) for x in leaves])
+    known_key, known = getattr(tx, "_expected", (None, None))
+    if key != known_key:
+        known = jax.eval_shape(functools.partial(run_init, tx), like)
+        object.__setattr__(tx, "_expected", (key, known))
+    return known
 
 
 _compiled_init = jax.jit(run_init)
@@ -343,7 +359,8 @@ def _is_ordinary(x: Any) -> bool:
 @functools.lru_cache(maxsize=8)
 def _default_sharding(device: Any) -> Any:
     del device  # the key: what `jnp.zeros` goes by
-    return jnp.zeros(()).sharding
+    with jax.ensure_compile_time_eval():  # the first to ask may be a function that is traced
+        return jnp.zeros(()).sharding
 
 
 def _without_value(x: Any) -> jax.ShapeDtypeStruct:

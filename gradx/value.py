@@ -8,6 +8,7 @@ be pytrees themselves (masks, dicts of values); each of their leaves falls under
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple, Self, TypeVar, get_args
 
@@ -52,6 +53,7 @@ class Value:
         "__weakref__",
         "_arguments",
         "_built",
+        "_expected",
         "_hash",
         "_is_own",
         "_leaves",
@@ -72,6 +74,7 @@ class Value:
 
     @classmethod
     def _of(cls, factory: Callable, arguments: tuple) -> Self:
+        arguments = jax.tree.map(_as_structure, arguments, is_leaf=_is_value)
         flat, treedef = jax.tree.flatten(arguments)
         leaves = tuple(x for x in flat if _is_data(x))
         nested = tuple(x._structure for x in jax.tree.leaves(arguments, is_leaf=_is_value) if _is_value(x))
@@ -185,7 +188,10 @@ class Value:
         return self
 
     def __reduce__(self) -> tuple:
-        return _revive, (type(self), self.factory, self.arguments)
+        wrapped = vars(self.factory)["__wrapped__"]
+        # Another library's factory stands under its name undecorated, and is decorated again.
+        stored = wrapped if _is_importable(wrapped) else self.factory
+        return _revive, (type(self), stored, self.arguments)
 
 
 def _set(value: Value, slot: str, content: Any) -> None:
@@ -202,6 +208,7 @@ def _restore_leaves(cls: type[V], structure: Structure, leaves: tuple) -> V:
 
 def _revive(cls: type[V], factory: Callable, arguments: dict[str, Any]) -> V:
     """Make a pickled value: by name, for another release may have more arguments, or have them in another order."""
+    factory = factory if hasattr(factory, "__wrapped__") else make(cls)(factory)
     parameters = signature(factory).parameters
     if unknown := sorted(arguments.keys() - parameters.keys()):
         raise TypeError(f"{factory.__name__}: the pickle holds {unknown[0]!r}, but there are {', '.join(parameters)}")
@@ -237,26 +244,42 @@ def make(cls: type[V]) -> Callable[[Callable], Callable[..., V]]:
     """
 
     def decorate(function: Callable) -> Callable[..., V]:
-        parameters = signature(function)
-        marked = {name: (p, _mark(p.annotation)) for name, p in parameters.parameters.items()}
-        ranges = {name: (p, mark) for name, (p, mark) in marked.items() if mark is not None}
-
-        @functools.wraps(function)
-        def factory(*args: Any, **kwargs: Any) -> V:
-            try:
-                bound = parameters.bind(*args, **kwargs)
-            except TypeError as error:
-                raise TypeError(f"{function.__name__}(): {error}") from None
-            bound.apply_defaults()
-            for name, (parameter, mark) in ranges.items():
-                bound.arguments[name] = _checked(function.__name__, parameter, bound.arguments[name], mark)
-            value = cls._of(factory, tuple(bound.arguments.values()))
-            _ = value.built
-            return value
-
-        return factory
+        return _decorate_once(cls, function) if _is_importable(function) else _decorate(cls, function)
 
     return decorate
+
+
+def _is_importable(function: Callable) -> bool:
+    """Whether a function stands in its module under its own name: one of another library, or decorated by a call."""
+    module = sys.modules.get(getattr(function, "__module__", None) or "")
+    return getattr(module, getattr(function, "__name__", ""), None) is function
+
+
+@functools.lru_cache(maxsize=256)
+def _decorate_once(cls: type[V], function: Callable) -> Callable[..., V]:
+    """Decorate another library's factory, the same way each time: equal calls make equal values."""
+    return _decorate(cls, function)
+
+
+def _decorate(cls: type[V], function: Callable) -> Callable[..., V]:
+    parameters = signature(function)
+    marked = {name: (p, _mark_of(p)) for name, p in parameters.parameters.items()}
+    ranges = {name: (p, mark) for name, (p, mark) in marked.items() if mark is not None}
+
+    @functools.wraps(function)
+    def factory(*args: Any, **kwargs: Any) -> V:
+        try:
+            bound = parameters.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{function.__name__}(): {error}") from None
+        bound.apply_defaults()
+        for name, (parameter, mark) in ranges.items():
+            bound.arguments[name] = _checked(function.__name__, parameter, bound.arguments[name], mark)
+        value = cls._of(factory, tuple(bound.arguments.values()))
+        _ = value.built
+        return value
+
+    return factory
 
 
 @functools.cache
@@ -271,7 +294,7 @@ def signature(factory: Callable) -> inspect.Signature:
 @functools.cache
 def takes_schedule(factory: Callable) -> frozenset[str]:
     """Return the names of the arguments for which, by their annotation, a schedule may stand."""
-    marks = {name: _mark(p.annotation) for name, p in signature(factory).parameters.items()}
+    marks = {name: _mark_of(p) for name, p in signature(factory).parameters.items()}
     return frozenset(name for name, mark in marks.items() if isinstance(mark, Range) and mark.schedule)
 
 
@@ -279,6 +302,13 @@ def _as_call(factory: Callable, arguments: dict[str, Any]) -> tuple[tuple, dict[
     bound = signature(factory).bind_partial()
     bound.arguments.update({name: arguments[name] for name in signature(factory).parameters})
     return bound.args, bound.kwargs
+
+
+def _mark_of(parameter: inspect.Parameter) -> Range | StorageDType | None:
+    """Find the mark of a parameter; a float for a default says that it is a number, or a schedule, by itself."""
+    found = _mark(parameter.annotation)
+    is_number = found is None and parameter.annotation is parameter.empty and isinstance(parameter.default, float)
+    return Range(schedule=True) if is_number else found
 
 
 def _mark(annotation: Any) -> Range | StorageDType | None:
@@ -305,6 +335,12 @@ def _checked(owner: str, parameter: inspect.Parameter, value: Any, mark: Range |
 def _is_data(x: Any) -> bool:
     numeric = isinstance(x, float | complex | np.ndarray | np.inexact | jax.Array | jax.ShapeDtypeStruct)
     return numeric and not isinstance(x, np.bool_)
+
+
+def _as_structure(x: Any) -> Any:
+    """Make a concrete bool in an array, of a mask that was loaded say, Python's: bools decide structure."""
+    is_concrete = isinstance(x, np.bool_ | np.ndarray | jax.Array) and not isinstance(x, Tracer)
+    return bool(x) if is_concrete and x.dtype == bool and x.ndim == 0 else x
 
 
 def _same(a: Any, b: Any) -> bool:

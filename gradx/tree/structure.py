@@ -28,6 +28,8 @@ def unbox(tree: PyTree) -> PyTree:
 
 
 def _is_box(node: Any) -> bool:
+    if not type(node).__module__.startswith(("flax.", "gradx.")):
+        return False  # a user's own module may have a field `value`
     children = jax.tree_util.tree_leaves_with_path(node, is_leaf=lambda x: x is not node)
     return len(children) == 1 and children[0][0] == (jax.tree_util.GetAttrKey("value"),)
 

@@ -109,9 +109,15 @@ def skip_not_finite(
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Say whether to leave a mini-step out because its gradient holds NaN or infinity; keeps their number."""
     del gradient_step, params
-    counts = [jnp.sum(~jnp.isfinite(g)).astype(jnp.int32) for g in jax.tree.leaves(updates)]
-    number = functools.reduce(jnp.add, counts, jnp.zeros((), jnp.int32))
-    return number > 0, {"should_skip": number > 0, "num_not_finite": number}
+    # Counted in float32: three thousand million bad entries would be a negative int32, and pass.
+    counts = [jnp.sum(~jnp.isfinite(g), dtype=jnp.float32) for g in jax.tree.leaves(updates)]
+    number = functools.reduce(jnp.add, counts, jnp.zeros((), jnp.float32))
+    held = jnp.minimum(number, LARGEST_COUNT).astype(jnp.int32)
+    return number > 0, {"should_skip": number > 0, "num_not_finite": held}
+
+
+LARGEST_COUNT = 2.0**31 - 128
+"""The largest float32 below 2^31: counts of entries are held there."""
 
 
 def skip_large_updates(
@@ -126,6 +132,34 @@ def skip_large_updates(
     norm_squared = tree.norm(updates, squared=True)
     should_skip = ~(norm_squared < max_squared_norm)  # written so that NaN is skipped too
     return should_skip, {"should_skip": should_skip, "norm_squared": norm_squared}
+
+
+def flush(
+    tx: GradientTransformation, state: MultiStepsState, params: Params | None = None, **extras: Any
+) -> tuple[Updates, MultiStepsState]:
+    """Update with what `MultiSteps` has gathered so far: the last mini-steps of an epoch, fewer than k.
+
+    Returns what `tx.update` does at a k-th mini-step; where nothing is gathered the updates are zero and the state
+    stays. Works under `jit`.
+
+    >>> import gradx
+    >>> tx = gradx.MultiSteps(gradx.sgd(1.0), 4)
+    >>> _, state = tx.update({"w": 2.0}, tx.init({"w": 0.0}))
+    >>> updates, state = gradx.flush(tx, state)
+    >>> float(updates["w"]), int(state.mini_step)
+    (-2.0, 0)
+    """
+    if not isinstance(tx, GradientTransformation) or tx.factory is not MultiSteps:
+        raise TypeError(f"flush: tx must be a MultiSteps(...), got {tx!r}")
+    gathered = state.mini_step > 0
+    updates, inner = run_update(tx.arguments["opt"], state.acc_grads, state.inner_opt_state, params, extras)
+    new_state = state._replace(
+        mini_step=jnp.zeros_like(state.mini_step),
+        gradient_step=jnp.where(gathered, numerics.safe_increment(state.gradient_step), state.gradient_step),
+        inner_opt_state=tree.where(gathered, inner, state.inner_opt_state),
+        acc_grads=jax.tree.map(jnp.zeros_like, state.acc_grads),
+    )
+    return tree.where(gathered, updates, jax.tree.map(jnp.zeros_like, updates)), new_state
 
 
 def has_updated(state: MultiStepsState) -> jax.Array:

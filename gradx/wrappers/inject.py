@@ -123,6 +123,9 @@ def set_hyperparams(state: State, **values: Any) -> State:
             return node
         held.update(node.hyperparams)
         inner = set_inner(node.inner_state)
+        for name, value in values.items():
+            if name in node.hyperparams and jnp.shape(value) != jnp.shape(node.hyperparams[name]):
+                raise ValueError(f"set_hyperparams: {name} must be one number, got shape {jnp.shape(value)}")
         new = {name: jnp.asarray(values.get(name, x), x.dtype) for name, x in node.hyperparams.items()}
         return node._replace(hyperparams=new, inner_state=inner)
 
