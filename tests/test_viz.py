@@ -1,9 +1,12 @@
 """Pictures: what is drawn is what was given. How they look was looked at; here their contents are read back."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from PIL import Image
 
@@ -15,6 +18,19 @@ from gradx.viz.style import line_styles
 def lines(figure):
     """Return the data of every labelled line."""
     return {line.get_label(): np.array(line.get_data()) for line in figure.axes[0].lines}
+
+
+def legend(figure):
+    """Return what the legend says, one string for each entry."""
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def boxes(figure):
+    """Return the corners of the axes and of the legend in the figure as drawn, both in parts of it."""
+    figure.draw_without_rendering()
+    of_axes = figure.axes[0].get_window_extent()
+    of_legend = figure.legends[0].get_window_extent() if figure.legends else None
+    return [box and box.transformed(figure.transFigure.inverted()) for box in (of_axes, of_legend)]
 
 
 def inked(figure, path):
@@ -31,9 +47,35 @@ def test_schedules(tmp_path):
     np.testing.assert_array_equal(steps, np.arange(21))
     np.testing.assert_allclose(values, [float(cosine(n)) for n in range(21)])
     assert 0.005 < inked(figure, tmp_path / "x.png") < 0.5
-    assert str(cosine) in lines(viz.schedules(cosine, 5))
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         viz.schedules(cosine, 0)
+
+
+WARMUP = gradx.warmup_cosine_decay_schedule(0.0, 1e-3, 50, 500)
+
+
+def test_one_schedule_fills_its_picture_and_stands_in_the_title():
+    figure = viz.schedules(WARMUP, 500)
+    axes, _ = boxes(figure)
+    assert (axes.width > 0.85, axes.height > 0.75) == (True, True)
+    assert not figure.legends
+    assert figure.axes[0].get_title(loc="left") == "learning rate: warmup_cosine_decay_schedule"
+
+
+def test_a_list_is_labelled_by_names_and_by_calls_where_they_repeat():
+    cosines = [gradx.cosine_decay_schedule(1.0, 20), gradx.cosine_decay_schedule(0.5, 20)]
+    assert list(lines(viz.schedules([WARMUP, cosines[0]], 20))) == [WARMUP.name, cosines[0].name]
+    assert list(lines(viz.schedules([WARMUP, *cosines], 20))) == [WARMUP.name, *map(str, cosines)]
+    falling = [lambda step: 1.0 - step, lambda step: 2.0 - step]
+    found = lines(viz.schedules((*falling, WARMUP, WARMUP), 2))
+    assert list(found) == ["<lambda> (1)", "<lambda> (2)", f"{WARMUP} (3)", f"{WARMUP} (4)"]
+    np.testing.assert_array_equal(found["<lambda> (2)"][1], [2, 1, 0])
+
+
+@pytest.mark.parametrize("given", [0.1, [WARMUP, 0.1], {"mine": 0.1}])
+def test_a_number_is_no_schedule(given):
+    with pytest.raises(TypeError, match=r"must be a schedule, got 0\.1; a number that stays is gradx\.constant_sch"):
+        viz.schedules(given, 5)
 
 
 def test_training_curves_show_mean_and_spread():
@@ -45,6 +87,73 @@ def test_training_curves_show_mean_and_spread():
     corners = band.get_paths()[0].vertices
     assert (corners[:, 1].min(), corners[:, 1].max()) == (0.5, 4.0)
     assert figure.axes[0].get_yscale() == "log"
+
+
+def many_names():
+    return {f"learning rate {rate:g}, weight decay 0.1": [1.0, rate] for rate in range(1, 13)}
+
+
+def overflowing():
+    losses = np.array([[2.0, 1.0], [2.0, np.nan]])
+    return viz.learning_rate_curve(SimpleNamespace(learning_rates=[0.1, 1.0], losses=losses, suggestion=0.1))
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: viz.training_curves(many_names()),
+        lambda: viz.training_curves({"a": [1.0, 2.0], "b": [2.0, 1.0]}),
+        lambda: viz.schedules({str(WARMUP) * 2: WARMUP, "short": WARMUP}, 9),
+        lambda: viz.trajectories("ravine", {name: gradx.sgd(0.01) for name in many_names()}, steps=2),
+        lambda: viz.animate_trajectories("ravine", gradx.sgd(0.01), steps=2)._fig,
+        overflowing,
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Animation was deleted")
+def test_the_legend_covers_nothing_and_nothing_of_it_is_cut_off(draw):
+    figure = draw()
+    axes, names = boxes(figure)
+    assert names.y1 <= axes.y0
+    assert (names.x0 >= 0, names.y0 >= 0, names.x1 <= 1) == (True, True, True)
+    assert (axes.width > 0.8, axes.height * figure.get_figheight() > 3) == (True, True)
+
+
+@pytest.mark.parametrize("lost", [np.nan, np.inf])
+def test_a_curve_that_ends_in_nan_is_marked(lost):
+    curves = {"lost": [3.0, 4.0, lost, lost], "gap": [3.0, lost, 2.0, 1.0], "never": [lost] * 4, 0.1: [1, 1, 1, 1]}
+    figure = viz.training_curves(curves, [0, 10, 20, 30])
+    (mark,) = [line for line in figure.axes[0].lines if line.get_marker() == "X" and line.get_linestyle() != "-"]
+    np.testing.assert_array_equal(mark.get_xydata(), [[10.0, 4.0]])
+    assert legend(figure) == ["lost (not finite after 10)", "gap", "never (nowhere finite)", "0.1"]
+
+
+def test_one_lost_seed_ends_the_mean():
+    figure = viz.training_curves([[3.0, 2.0, 1.0], [3.0, 4.0, np.nan]])
+    assert legend(figure) == ["(not finite after 1)"]
+
+
+def test_a_bare_curve_needs_no_legend():
+    figure = viz.training_curves([3.0, 2.0, 1.0])
+    assert not figure.legends
+    np.testing.assert_array_equal(figure.axes[0].lines[0].get_ydata(), [3.0, 2.0, 1.0])
+
+
+@pytest.mark.parametrize("last", [2, 7, 9, 500])
+def test_steps_are_labelled_with_whole_numbers(last):
+    heat = viz.layer_heat_map(np.ones((last, 1)), ["only"])
+    for figure in (viz.schedules(WARMUP, last), heat):
+        figure.draw_without_rendering()
+        ticks = figure.axes[0].get_xticks()
+        np.testing.assert_array_equal(ticks, np.round(ticks))
+    rates = viz.training_curves({"a": [1.0, 2.0]}, [0.1, 0.5]).axes[0]
+    assert any(tick % 1 for tick in rates.get_xticks())
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.09, 0.21), (0.1, 0.9), (1e-3, 0.05), (1e-9, 1.0)])
+def test_a_logarithmic_axis_has_labels_enough(low, high):
+    axis = viz.training_curves({"a": [low, high]}, log=True).axes[0]
+    bottom, top = axis.get_ylim()
+    assert sum(bottom <= tick <= top for tick in axis.get_yticks()) >= 3
 
 
 @pytest.mark.parametrize("curves", [{"a": np.zeros((2, 3, 4))}, {"a": [1.0, 2.0], "b": [1.0]}])
@@ -77,6 +186,8 @@ def test_learning_rate_curve_marks_what_failed(tmp_path):
 def test_learning_rate_curve_shows_what_lr_find_found():
     curve = tune.lr_find(gradx.sgd(1.0), lambda w, _: jnp.sum(w**2), jnp.ones(3), steps=10)
     assert f"suggestion: {curve.suggestion:.2g}" in lines(viz.learning_rate_curve(curve))
+    low = tune.lr_find(gradx.sgd(1.0), lambda w, _: jnp.sum(w**2), jnp.ones(3), steps=10, learning_rates=[0.01, 0.1])
+    assert legend(viz.learning_rate_curve(low)) == ["loss before the first step", "suggestion: 0.1"]  # none failed
 
 
 def test_layer_heat_map(tmp_path):
@@ -87,6 +198,9 @@ def test_layer_heat_map(tmp_path):
     np.testing.assert_array_equal(np.ma.getmaskarray(np.ma.masked_invalid(image)), [[0, 0, 1], [0, 1, 0]])
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["first", "last"]
     assert inked(figure, tmp_path / "x.png") > 0.1
+    assert figure.axes[1].get_ylabel() == "gradient norm"
+    titled = viz.layer_heat_map(values, ["first", "last"], title="sigmoid", label="norm")
+    assert (titled.axes[0].get_title(loc="left"), titled.axes[1].get_ylabel()) == ("sigmoid", "norm")
     with pytest.raises(ValueError, match=r"values are \(3, 2\), wanted \[steps, 1\]"):
         viz.layer_heat_map(values, ["only"])
     with pytest.raises(ValueError, match="no value is positive and finite"):
@@ -122,9 +236,32 @@ def test_trajectories(tmp_path):
     label = next(label for label in found if label.startswith("sgd: "))
     np.testing.assert_array_equal(found[label].T, way)
     assert "too fast: diverged" in found
+    assert figure.legends[0].get_title().get_text() == "height after 50 steps"
     assert inked(figure, tmp_path / "x.png") > 0.02
     with pytest.raises(ValueError, match="no surface 'bowl'; there are ravine, rosenbrock"):
         viz.trajectories("bowl", optimizers)
+
+
+@pytest.mark.parametrize(
+    ("optimizers", "labels"),
+    [
+        (gradx.sgd(0.05), ["sgd"]),
+        ([gradx.sgd(0.05), gradx.sgd(0.01)], ["sgd(learning_rate=0.05)", "sgd(learning_rate=0.01)"]),
+        (optax.sgd(0.05), ["GradientTransformationExtraArgs"]),
+        ({}, []),
+    ],
+)
+def test_optimizers_are_labelled_like_schedules(optimizers, labels):
+    figure = viz.trajectories("ravine", optimizers, steps=2)
+    assert [text.split(": ")[0] for text in (legend(figure) if labels else [])] == labels
+
+
+@pytest.mark.parametrize("name", viz.SURFACES)
+def test_contours_are_whole_and_dashed_below_zero_alone(name):
+    contours = viz.trajectories(name, {}, steps=1).axes[0].collections[0]
+    for level, path, dashes in zip(contours.levels, contours.get_paths(), contours.get_linestyles(), strict=True):
+        assert len(path.to_polygons(closed_only=False)) <= 4  # a line for each of Himmelblau's minima
+        assert (dashes[1] is not None) == (level < 0)
 
 
 def test_film(tmp_path):
@@ -138,3 +275,11 @@ def test_curves_over_negative_steps_are_seen():
     figure = viz.training_curves({"a": [1.0, 2.0]}, [-3, -1])
     assert figure.axes[0].get_xlim()[0] == -3
     assert viz.training_curves({"a": [1.0, 2.0]}, [3, 4]).axes[0].get_xlim()[0] == 0
+
+
+def test_without_matplotlib_the_cure_is_said():
+    code = "import sys; sys.modules['matplotlib'] = None; import gradx, gradx.viz"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.stderr.endswith(
+        "ImportError: gradx.viz draws with matplotlib: run pip install '.[viz]' in a clone of gradx\n"
+    )

@@ -8,13 +8,15 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from gradx.viz.style import new_figure
+from gradx.viz.style import new_figure, plain_numbers, whole_ticks
 
 ROW = 0.28
 """Inches for each layer."""
 
 
-def layer_heat_map(values: ArrayLike, names: Sequence[str], *, title: str = "gradient norm") -> Figure:
+def layer_heat_map(
+    values: ArrayLike, names: Sequence[str], *, title: str = "gradient norm", label: str | None = None
+) -> Figure:
     """Draw positive numbers by layer (rows, the first on top) and step (columns), coloured on a logarithmic scale.
 
     Zeros and numbers that are not finite stay white with a cross-hatch: they have no logarithm.
@@ -22,7 +24,8 @@ def layer_heat_map(values: ArrayLike, names: Sequence[str], *, title: str = "gra
     Args:
       values: [steps, layers], the norms that `gradx.diagnose` keeps, say.
       names: of the layers.
-      title: what the numbers are.
+      title: what is shown, above.
+      label: what the numbers are, beside the colour bar; the title unless given.
 
     Raises ValueError when shapes and names differ, or no entry is positive and finite.
     """
@@ -43,5 +46,8 @@ def layer_heat_map(values: ArrayLike, names: Sequence[str], *, title: str = "gra
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set_xlabel("step")
     axes.set_title(title, fontsize=10, loc="left")
-    figure.colorbar(image, ax=axes)
+    whole_ticks(axes)
+    bar = figure.colorbar(image, ax=axes, label=label or title)
+    bar.minorticks_off()
+    plain_numbers(bar.ax.yaxis)
     return figure

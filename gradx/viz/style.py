@@ -1,11 +1,16 @@
-"""How lines and axes look in every picture."""
+"""How lines, axes and legends look in every picture."""
 
+import textwrap
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from gradx.value import Value
 
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 """Okabe and Ito (2008), "Color universal design"; their yellow is left out, too pale on white."""
@@ -13,6 +18,13 @@ DASHES = ((), (5, 1.5), (1.2, 1.2), (5, 1.5, 1.2, 1.5), (9, 2))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 MARKS_PER_LINE = 8
 FEW_DECADES = 100
+LESS_THAN_A_DECADE = 3
+"""A logarithmic axis from low to so many times low has round numbers at equal distances, not powers."""
+LEGEND_CHARACTERS = 78
+"""What a line of a legend holds, in an ordinary figure; each entry takes `HANDLE_CHARACTERS` beside its label."""
+HANDLE_CHARACTERS = 9
+LEGEND_LINE = 0.19
+"""Inches for each line of a legend."""
 
 
 def line_styles() -> list[dict[str, Any]]:
@@ -42,10 +54,59 @@ def finish(axes: Axes, title: str, *, log: bool = False, xlabel: str = "step") -
 def plain_numbers(axis: Any) -> None:
     """Write 0.001 instead of 10 to the -3 on a logarithmic axis, with 2 and 5 between when it spans few decades."""
     low, high = axis.get_view_interval()
-    if high < FEW_DECADES * low:
+    if high < LESS_THAN_A_DECADE * low:
+        axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    elif high < FEW_DECADES * low:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def whole_ticks(axes: Axes) -> None:
+    """Label whole numbers only: there is no step 2.5."""
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
+
+
+def by_label(many: Any) -> dict[str, Any]:
+    """Return a dict as it is, one thing or a list of them under short labels: names, or calls where names repeat."""
+    if isinstance(many, Mapping):
+        return dict(many)
+    things = list(many) if type(many) in (list, tuple) else [many]  # an optimizer of Optax is a kind of tuple
+    labels = [getattr(thing, "name", None) or getattr(thing, "__name__", type(thing).__name__) for thing in things]
+    labels = _told_apart(labels, [repr(thing) if isinstance(thing, Value) else "" for thing in things])
+    labels = _told_apart(labels, [f"{label} ({i})" for i, label in enumerate(labels, 1)])
+    return dict(zip(labels, things, strict=True))
+
+
+def _told_apart(labels: Sequence[str], longer: Sequence[str]) -> list[str]:
+    """Return each label, the longer one (if there is one) where the label is not alone."""
+    return [long if long and labels.count(label) > 1 else label for label, long in zip(labels, longer, strict=True)]
+
+
+def legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], title: str | None = None) -> None:
+    """Name the lines below the axes, where they cover nothing; the figure grows by what the names take.
+
+    Call it last: long names are wrapped, and as many columns are made as the longest allows.
+    """
+    if not labels:
+        return
+    wrapped = [textwrap.fill(str(label), LEGEND_CHARACTERS - HANDLE_CHARACTERS) for label in labels]
+    longest = max(len(line) for label in wrapped for line in label.split("\n"))
+    columns = min(len(labels), max(1, LEGEND_CHARACTERS // (longest + HANDLE_CHARACTERS)))
+    rows = -(-len(labels) // columns)  # matplotlib fills the columns one after the other
+    lines = sum(max(label.count("\n") + 1 for label in wrapped[i::rows]) for i in range(rows)) + (title is not None)
+    figure.set_figheight(figure.get_figheight() + LEGEND_LINE * lines)
+    figure.legend(
+        handles,
+        wrapped,
+        loc="outside lower center",
+        title=title,
+        ncols=columns,
+        frameon=False,
+        handlelength=3.5,
+        fontsize=9,
+        title_fontsize=9,
+    )
 
 
 def new_figure(width: float = 6.5, height: float = 4.0) -> Figure:

@@ -1,6 +1,6 @@
 """The ways of optimizers down a surface, as a picture and as a film."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -10,23 +10,29 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gradx.core import GradientTransformation
-from gradx.viz.style import line_styles, marks, new_figure
+from gradx.viz.style import by_label, legend_below, line_styles, marks, new_figure
 from gradx.viz.surfaces import SURFACES, Surface, descend
 
-GRID = 200
+GRID = 300
 LEVELS = 16
+LOWEST = 0.13
+"""The fourth root of the lowest line's height, of the highest: in a narrow valley a lower one would fall between the
+points of the grid, and come out in pieces."""
 FRAMES_PER_SECOND = 15
 
+Optimizers = Mapping[str, GradientTransformation] | Sequence[GradientTransformation] | GradientTransformation
 
-def trajectories(surface: str | Surface, optimizers: Mapping[str, GradientTransformation], steps: int = 100) -> Figure:
+
+def trajectories(surface: str | Surface, optimizers: Optimizers, steps: int = 100) -> Figure:
     """Draw the contours of a surface and the way of each optimizer over it; stars are minima.
 
     Args:
       surface: a name in `SURFACES`, or a surface of your own.
-      optimizers: from label to optimizer.
+      optimizers: an optimizer, a list of them, or a dict from label to optimizer.
       steps: of each.
 
-    The legend says how high each ends. A way that leaves the window goes on outside of it.
+    The legend says how high each ends. A way that leaves the window goes on outside of it. Where the surface is below
+    zero its contours are dashed.
 
     >>> import gradx
     >>> from gradx import viz
@@ -36,19 +42,20 @@ def trajectories(surface: str | Surface, optimizers: Mapping[str, GradientTransf
     figure = new_figure()
     axes = figure.subplots()
     _contours(axes, surface)
-    for i, (label, tx) in enumerate(optimizers.items()):
+    named = by_label(optimizers)
+    for i, (label, tx) in enumerate(named.items()):
         points = np.asarray(descend(tx, surface, steps))
         style = line_styles()[i % len(line_styles())]
-        every = marks(len(points), i / len(optimizers))
+        every = marks(len(points), i / len(named))
         ends = f"{label}: {_height(surface, points[-1])}"
         axes.plot(*points.T, label=ends, linewidth=1.6, markersize=5, markevery=every, **style)
     axes.set_title(f"{name}, {steps} steps", fontsize=10, loc="left")
-    axes.legend(framealpha=0.9, edgecolor="white", handlelength=3.5, fontsize=8)
+    legend_below(figure, *axes.get_legend_handles_labels(), title=f"height after {steps} steps")
     return figure
 
 
 def animate_trajectories(
-    surface: str | Surface, optimizers: Mapping[str, GradientTransformation], steps: int = 100, every: int = 2
+    surface: str | Surface, optimizers: Optimizers, steps: int = 100, every: int = 2
 ) -> FuncAnimation:
     """Return a film of the optimizers on their ways, a frame for each `every` steps.
 
@@ -58,15 +65,16 @@ def animate_trajectories(
     figure = new_figure()
     axes = figure.subplots()
     _contours(axes, surface)
-    ways = [np.asarray(descend(tx, surface, steps)) for tx in optimizers.values()]
+    named = by_label(optimizers)
+    ways = [np.asarray(descend(tx, surface, steps)) for tx in named.values()]
     lines, heads = [], []
-    for label, style in zip(optimizers, line_styles(), strict=False):
+    for label, style in zip(named, line_styles(), strict=False):
         plain = {key: x for key, x in style.items() if key != "marker"}
         lines += axes.plot([], [], linewidth=1.6, **plain)
         heads += axes.plot(
             [], [], linestyle="", markersize=7, label=label, color=style["color"], marker=style["marker"]
         )
-    axes.legend(framealpha=0.9, edgecolor="white", fontsize=8)
+    legend_below(figure, *axes.get_legend_handles_labels())
 
     def show(step: int) -> list:
         axes.set_title(f"{name}, step {step}", fontsize=10, loc="left")
@@ -87,12 +95,15 @@ def _named(surface: str | Surface) -> tuple[str, Surface]:
 
 
 def _contours(axes: Axes, surface: Surface) -> None:
-    """Draw lines of equal height, closer together near the lowest point: at equal steps of the fourth root."""
+    """Draw lines of equal height, closer together near the lowest point: at equal steps of the fourth root.
+
+    Those below zero are dashed, as matplotlib does for lines of one colour.
+    """
     left, right, bottom, top = surface.window
     x, y = jnp.meshgrid(jnp.linspace(left, right, GRID), jnp.linspace(bottom, top, GRID))
     height = np.asarray(jax.vmap(jax.vmap(surface.height))(jnp.stack([x, y], -1)))
     low, high = height.min(), height.max()
-    levels = low + (high - low) * np.linspace(0.02, 1, LEVELS) ** 4
+    levels = low + (high - low) * np.linspace(LOWEST, 1, LEVELS) ** 4
     axes.contour(x, y, height, levels=levels, colors="0.75", linewidths=0.7)
     for minimum in surface.minima:
         axes.plot(*minimum, "*", color="#D55E00", markersize=12, zorder=5)
