@@ -31,8 +31,8 @@ from gradx import GradientTransformation
 
 EVERY = "all"
 FULL = "full"
-BUDGETS = {FULL: (1.0, 3), "short": (0.25, 1)}
-"""The share of a task's steps that are done (schedules are as much shorter), and the seeds."""
+BUDGETS = {FULL: (1.0, None), "short": (0.25, 1)}
+"""The share of a task's steps that are done (schedules are as much shorter), and the seeds: `None`, the task's own."""
 REACH = 2
 """So many rates to either side of the one in the task's file, in the series 1, 3, 10, 30 ..."""
 WIDTH = 140
@@ -123,10 +123,13 @@ class Runner:
         task, budget = self.task, self.args.budget
         share, seeds = BUDGETS.get(budget, BUDGETS[FULL])
         steps = max(1, round(share * task.steps)) if budget in BUDGETS else budget
-        self.result = Race(self.name, task.title, task.metric, steps, task.step, task.textbook, task.source)
+        described = (task.title, task.metric, steps, task.step, task.textbook, task.source)
+        self.result = Race(self.name, *described, task.alternatives, task.schedules)
         self.result.resume(self.out / "results.json", finished=self.args.add)
         try:
-            self.run_all(list(dict.fromkeys(self.args.optimizers or task.learning_rates)), self.args.seeds or seeds)
+            self.run_all(
+                list(dict.fromkeys(self.args.optimizers or task.learning_rates)), self.args.seeds or seeds or task.seeds
+            )
         except KeyboardInterrupt:
             self.console.print("interrupted: what was measured so far follows; the same command goes on from here")
         if not self.result.optimizers:
@@ -232,7 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--optimizers", nargs="+", metavar="NAME", help="default: all that the task has")
     budget = "full (the default), short (a quarter of the steps, one seed), or the steps of each training"
     parser.add_argument("--budget", type=_budget, default=FULL, help=budget)
-    parser.add_argument("--seeds", type=_positive, metavar="N", help="how many; default: by the budget")
+    parser.add_argument("--seeds", type=_positive, metavar="N", help="how many; default: 3, or 5 where a race is short")
     tune = {"action": argparse.BooleanOptionalAction, "default": True}
     parser.add_argument("--tune", **tune, help="--no-tune: race with the rates in the task's file")
     parser.add_argument(

@@ -14,6 +14,7 @@ from string import Template
 
 from markdown_it import MarkdownIt
 
+from benchmarks import verdict
 from benchmarks.pictures import draw, overview, save
 from benchmarks.results import NOTHING, Race, markdown_table, write_whole
 from benchmarks.roster import RECIPE
@@ -47,9 +48,8 @@ out. Nothing else was tuned. All have one schedule, a warmup and a cosine, but f
 Numbers are means over the seeds, with the lowest and the highest in brackets. "recipe" is what `gradx.recipes` has for
 the task.
 
-*Was the textbook's choice the best?* "Yes" if no mean is better. "Not told apart" if its best seed is at least as good
-as the worst seed of the optimizer with the best mean. Otherwise "no". One seed tells nothing.
 """
+WORDS = {verdict.YES: "better", verdict.NO: "worse", verdict.OPEN: verdict.OPEN}
 NOTES = """\
 - "ms/step" is the time of one training while all its seeds train side by side, divided by their number, without
   compiling; it is the median over the stretches between two looks at the test data. The machine is not a quiet one.
@@ -96,37 +96,82 @@ def markdown(races: Sequence[Race], folder: Path) -> str:
     """Return the report as Markdown; the folder has the pictures."""
     picture = f"![the end of every training]({OVERVIEW})\n"
     sections = [_section(race, folder) for race in races]
-    parts = ["# Which optimizer, for what", INTRODUCTION, summary(races), picture, NOTES, *sections]
+    parts = ["# Which optimizer, for what", INTRODUCTION, summary(races), verdict.RULE, picture, NOTES, *sections]
     return "\n".join(parts)
 
 
 def summary(races: Sequence[Race]) -> str:
-    """Return a table with a row for each race: the textbook's choice, the best, whether they differ, the recipe."""
-    headings = ["task", "textbook's choice", "reached", "best here", "reached", "was it the best?", "the recipe"]
-    return markdown_table(headings, [_summary(race) for race in races])
-
-
-def verdict(race: Race) -> str:
-    """Say whether the textbook's choice was the best, as far as the seeds tell."""
-    best = race.best()
-    if len(race.ends(best)) == 1:
-        return "one seed"
-    if best == race.textbook:
-        return "yes"
-    high = race.metric.higher_is_better
-    mine, theirs = race.ends(race.textbook), race.ends(best)
-    overlap = max(mine) >= min(theirs) if high else min(mine) <= max(theirs)
-    return "not told apart" if overlap else "no"
+    """Return a row for each race: the textbook's choice, who decides about it, the verdict; then a row per schedule."""
+    headings = ["task", "textbook's choice", "reached", "closest other", "reached", "difference ± needed"]
+    table = markdown_table([*headings, "was it the best?", "seeds", "the recipe"], list(map(_summary, races)))
+    rows = [_schedule(race, base, judged) for race in races for base, judged in verdict.schedules(race)]
+    if not rows:
+        return table
+    headings = ["task", "another schedule", "reached", "the same with its own", "reached", "difference ± needed"]
+    return table + "\n" + markdown_table([*headings, "is the other better?", "seeds"], rows)
 
 
 def _summary(race: Race) -> list[str]:
-    best = race.best()
-    judged, seen = NOTHING, "not raced"
-    if race.textbook in race.optimizers:
-        judged, seen = verdict(race), _reached(race, race.textbook)
     recipe = _reached(race, RECIPE) if RECIPE in race.optimizers else NOTHING
+    task, choice = f"{race.task}: {race.metric.name}", _choice(race)
+    judged = verdict.judge(race)
+    if judged is None:
+        return [task, choice, "not raced", *[NOTHING] * 4, _seeds(race), recipe]
+    if race.alternatives:
+        choice += f"; here {judged.choice}"
+    names = [x.other for x in judged.deciding]
+    seen = [_reached(race, names[0]), _difference(race, judged.deciding[0])] if names else [NOTHING] * 2
+    return [
+        task,
+        choice,
+        _reached(race, judged.choice),
+        ", ".join(names) or NOTHING,
+        *seen,
+        judged.answer,
+        _seeds(race),
+        recipe,
+    ]
+
+
+def _choice(race: Race) -> str:
+    return " or ".join((race.textbook, *race.alternatives))
+
+
+def _schedule(race: Race, base: str, judged: verdict.Verdict) -> list[str]:
+    (found,) = judged.comparisons
+    ends = _reached(race, judged.choice), _reached(race, base)
     task = f"{race.task}: {race.metric.name}"
-    return [task, race.textbook, seen, best, _reached(race, best), judged, recipe]
+    return [task, judged.choice, ends[0], base, ends[1], _difference(race, found), judged.answer, _seeds(race)]
+
+
+def _difference(race: Race, found: verdict.Comparison) -> str:
+    return f"{found.difference:+{race.metric.style}} ± {race.metric.show(found.needed)}"
+
+
+def _seeds(race: Race) -> str:
+    """Return how many seeds each optimizer has: one number, or from the fewest to the most."""
+    counts = sorted({len(race.of(name)) for name in race.optimizers})
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def _comparisons(race: Race) -> str:
+    """Return a table of the textbook's choice against every rival; empty where there is nothing to compare."""
+    judged = verdict.judge(race)
+    if judged is None or not judged.comparisons:
+        return ""
+    style = re.sub(r"\d+", lambda digits: str(int(digits[0]) + 1), race.metric.style)  # one digit more
+    rows = [
+        [
+            x.other,
+            f"{x.difference:+{style}}",
+            f"{x.interval:{style}}",
+            f"{x.margin:{style}}" if race.metric.examples else NOTHING,
+            WORDS[x.answer],
+        ]
+        for x in judged.comparisons
+    ]
+    headings = [f"{judged.choice} against", "ahead by", "95 % interval ±", "test set ±", f"{judged.choice} is"]
+    return markdown_table(headings, rows)
 
 
 def _reached(race: Race, name: str) -> str:
@@ -143,13 +188,14 @@ def _pictures(race: Race, folder: Path) -> list[tuple[str, str]]:
 
 
 def _section(race: Race, folder: Path) -> str:
-    metric, seeds = race.metric, len({run.seed for run in race.runs})
+    metric, seeds = race.metric, _seeds(race)
     aim = "at least" if metric.higher_is_better else "at most"
     parts = [
         f"## {race.task}: {race.title}\n",
-        f"{race.steps} steps of {race.step}, {seeds} seed{'s' if seeds > 1 else ''}. Target: {metric.name} {aim}"
-        f" {metric.show(metric.target)}. The textbook's choice: {race.textbook} ({race.source}).\n",
+        f"{race.steps} steps of {race.step}, {seeds} seed{'' if seeds == '1' else 's'}. Target: {metric.name} {aim}"
+        f" {metric.show(metric.target)}. The textbook's choice: {_choice(race)} ({race.source}).\n",
         markdown_table(race.headings(), race.rows()),
+        _comparisons(race),
         *(f"![{what}]({race.task}/{name})\n" for name, what in _pictures(race, folder)),
     ]
     if race.tunings:

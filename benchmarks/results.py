@@ -8,7 +8,7 @@ import platform
 import re
 import statistics
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -91,6 +91,10 @@ class Race:
     """What one step is."""
     textbook: str = ""
     source: str = ""
+    alternatives: Sequence[str] = ()
+    """What the textbook names in the same breath."""
+    schedules: Mapping[str, str] = field(default_factory=dict)
+    """Who has another schedule, and whose optimizer it is."""
     tunings: list[Tuning] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     finished: bool = False
@@ -132,6 +136,7 @@ class Race:
         kept = json.loads(path.read_text(encoding="utf-8"))
         metric = Metric(**kept["metric"])
         race = cls(kept["task"], kept["title"], metric, *(kept[x] for x in ("steps", "step", "textbook", "source")))
+        race.alternatives, race.schedules = kept.get("alternatives", ()), kept.get("schedules", {})
         race.origin = {name: kept[name] for name in race.origin}
         race._take(kept)
         race.finished = kept["finished"]
@@ -156,11 +161,15 @@ class Race:
                 "target": metric.target,
                 "higher_is_better": metric.higher_is_better,
                 "style": metric.style,
+                "ceiling": metric.ceiling,
+                "examples": metric.examples,
             },
             "steps": self.steps,
             "step": self.step,
             "textbook": self.textbook,
             "source": self.source,
+            "alternatives": list(self.alternatives),
+            "schedules": dict(self.schedules),
             "finished": self.finished,
             "seconds": round(self.seconds, 1),
             **self.origin,

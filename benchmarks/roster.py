@@ -35,6 +35,9 @@ ROSTER: dict[str, Callable[[float, int], GradientTransformation]] = {
 """All have one schedule, so that what differs is the optimizer's own; `adam-constant` shows what the schedule does."""
 
 
+SCHEDULES = {"adam-constant": "adam"}
+
+
 def with_recipe(recipe: Callable[..., GradientTransformation]) -> dict:
     """Return the roster and a recipe of `gradx.recipes`, expanded so that its learning rate can be read."""
     return ROSTER | {RECIPE: lambda rate, steps: recipe(steps, rate).expand()}

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from benchmarks.roster import ROSTER
+from benchmarks.roster import ROSTER, SCHEDULES
 from gradx import GradientTransformation, Params, State, Updates, apply_updates
 
 
@@ -21,6 +21,10 @@ class Metric:
     higher_is_better: bool = True
     style: str = ".3f"
     """A format specification: `.1%` shows 0.95 as 95.0%."""
+    ceiling: float | None = None
+    """The best value that there is, where a training can reach it."""
+    examples: int = 0
+    """Of an accuracy: how many the test set has, on which its standard error rests. 0 for other metrics."""
 
     def reached(self, value: float) -> bool:
         """Return whether the value is as good as the target."""
@@ -29,6 +33,12 @@ class Metric:
     def better(self, a: float, b: float) -> bool:
         """Return whether `a` is better than `b`; a number is better than NaN."""
         return b != b or (a > b if self.higher_is_better else a < b)
+
+    def at_ceiling(self, value: float) -> bool:
+        """Return whether there is no better value."""
+        if self.ceiling is None:
+            return False
+        return value >= self.ceiling if self.higher_is_better else value <= self.ceiling
 
     def show(self, value: float) -> str:
         """Return the value as people read it."""
@@ -98,6 +108,12 @@ class Task:
     """The optimizer that textbooks would take ..."""
     source: str
     """... and which ones."""
+    alternatives: tuple[str, ...] = ()
+    """Others that they name in the same breath."""
+    schedules: Mapping[str, str] = field(default_factory=lambda: SCHEDULES)
+    """Who has another schedule, and whose optimizer it is: no rival, but a comparison of its own."""
+    seeds: int = 3
+    """So many race, unless the command line says otherwise: 5 where a full race with 3 takes less than five minutes."""
     tuning_seeds: int = 1
     """A learning rate is judged by the mean over so many; one where time does not allow for more."""
     at_once: int | None = None

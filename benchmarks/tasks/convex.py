@@ -119,8 +119,10 @@ TASK = Task(
     steps=30,
     evaluate_every=1,
     step="4,000 images",
+    seeds=5,
     textbook="mini-batch",
     source="mini-batches of a few tens as the compromise, Bottou, Curtis and Nocedal 2018, arXiv:1606.04838",
+    schedules={"mini-batch-cosine": "mini-batch"},
     roster={
         "batch": descent,
         "mini-batch": descent,

@@ -142,7 +142,8 @@ TASK = Task(
     steps=860,
     evaluate_every=43,
     step="32 records of 1,024 bytes",
-    textbook="sgd",
-    source="plain stochastic gradient descent for very large data, Bottou 2010, doi:10.1007/978-3-7908-2604-3_16",
+    seeds=5,
+    textbook="momentum",
+    source="gradient descent with momentum for very large data; plain in Bottou 2010, doi:10.1007/978-3-7908-2604-3_16",
     roster=with_recipe(recipes.stream),
 )

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import math
 import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +14,12 @@ from flax import nnx
 
 from benchmarks import tasks
 from benchmarks.prose import LENGTH, windows
+from benchmarks.results import Race
 from benchmarks.training import Programs, Training
 
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+SHORT = 5 * 60
+"""Seconds of a race with three seeds."""
 SUPERVISED = ("images", "language", "recurrent", "tabular")
 QUICK = {"control": 8, "convex": 2}
 """Steps to see that something is learnt, where a step is much; for others 60."""
@@ -71,8 +76,33 @@ def test_the_networks_have_the_sizes_that_they_say(name):
 def test_every_optimizer_has_a_learning_rate_and_the_textbook_is_raced(task):
     assert set(task.learning_rates) <= set(task.roster)
     assert len(task.learning_rates) >= 4
-    assert task.textbook in task.learning_rates
+    assert {task.textbook, *task.alternatives} <= set(task.learning_rates)
     assert task.source
+
+
+def test_an_accuracy_says_how_large_its_test_set_is(task):
+    learner = task.learner(task.textbook, False)
+    if "accuracy" not in task.metric.name:
+        assert task.metric.examples == 0
+        return
+    _, test = learner.data
+    assert task.metric.examples == len(jax.tree.leaves(test)[0])
+    assert task.metric.ceiling == 1
+
+
+def test_what_is_judged_is_what_the_kept_race_says(task, request):
+    """The report reads them from the file: who changes a task has to race again, or to mend the file."""
+    name = request.node.callspec.params["task"]
+    kept = Race.read(RESULTS / name / "results.json")
+    asides = {aside: base for aside, base in task.schedules.items() if aside in task.learning_rates}
+    assert (kept.textbook, tuple(kept.alternatives), kept.source) == (task.textbook, task.alternatives, task.source)
+    assert (kept.metric, kept.schedules) == (task.metric, asides)
+
+
+def test_a_short_race_has_five_seeds(task, request):
+    kept = Race.read(RESULTS / request.node.callspec.params["task"] / "results.json")
+    with_three = 3 * kept.seconds / len({run.seed for run in kept.runs})
+    assert task.seeds == (5 if with_three < SHORT else 3)
 
 
 def test_training_makes_the_metric_better(task, request):
