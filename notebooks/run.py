@@ -29,7 +29,7 @@ def execute(text: Path) -> nbformat.NotebookNode:
         notebook,
         timeout=CELL_SECONDS,
         record_timing=False,
-        resources={"metadata": {"path": str(FOLDER.parent)}},  # where gradx is found when it is not installed
+        resources={"metadata": {"path": str(FOLDER)}},  # where Jupyter starts a kernel, whatever its own folder is
     ).execute()
     return notebook
 

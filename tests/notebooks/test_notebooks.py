@@ -16,10 +16,16 @@ MACHINE = re.compile(r"/(home|root|tmp|work|Users|usr)/|[A-Z]:\\\\|site-packages
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    """The module `notebooks/run.py`; its kernels find this checkout, and nothing of the user's own settings."""
+    """The module `notebooks/run.py`; its kernels find this checkout's gradx, and nothing of the user's own settings.
+
+    They find what an installation holds and no more: not `benchmarks`, which lies beside it.
+    """
+    installed = tmp_path / "installed"
+    installed.mkdir()
+    (installed / "gradx").symlink_to(ROOT / "gradx")
     monkeypatch.syspath_prepend(str(ROOT / "notebooks"))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(installed))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.delenv("MPLBACKEND", raising=False)  # the kernel's inline pictures
     import run
 
@@ -72,6 +78,14 @@ def test_the_notebook_runs_and_shows_what_is_kept(path, run):
     assert _kinds(fresh) == _kinds(kept)
     assert "stderr" not in {kind for kinds in _kinds(fresh) for kind in kinds}
     assert any("image/png" in kinds for kinds in _kinds(fresh))
+
+
+def test_a_kernel_starts_where_jupyter_starts_it_with_nothing_but_what_is_installed(run, tmp_path):
+    text = tmp_path / "where.py"
+    look = "[importlib.util.find_spec(name) is not None for name in ('gradx', 'benchmarks')]"
+    text.write_text(f"# %%\nimport importlib.util\nfrom pathlib import Path\nprint(Path.cwd(), {look})\n")
+    (cell,) = run.execute(text).cells
+    assert cell.outputs[0]["text"] == f"{ROOT / 'notebooks'} [True, False]\n"
 
 
 def test_a_cell_that_raises_is_noticed(run, tmp_path):
