@@ -27,6 +27,7 @@ from gradx.core import identity as identity
 from gradx.core import stateless as stateless
 from gradx.core import stateless_with_tree_map as stateless_with_tree_map
 from gradx.core import transformation as transformation
+from gradx.hyperparams import concrete as concrete
 from gradx.hyperparams import hyperparams as hyperparams
 from gradx.hyperparams import replace as replace
 from gradx.optimizers.adadelta import ScaleByAdaDeltaState as ScaleByAdaDeltaState
@@ -47,6 +48,7 @@ from gradx.optimizers.rmsprop import rmsprop as rmsprop
 from gradx.optimizers.rmsprop import scale_by_rms as scale_by_rms
 from gradx.optimizers.rmsprop import scale_by_stddev as scale_by_stddev
 from gradx.optimizers.sgd import sgd as sgd
+from gradx.scheduled import schedule as schedule
 from gradx.schedules.cosine import cosine_decay_schedule as cosine_decay_schedule
 from gradx.schedules.cosine import cosine_restarts_schedule as cosine_restarts_schedule
 from gradx.schedules.cosine import sgdr_schedule as sgdr_schedule
@@ -89,7 +91,6 @@ from gradx.typing import ScalarOrSchedule as ScalarOrSchedule
 from gradx.typing import Schedule as Schedule
 from gradx.typing import State as State
 from gradx.typing import Updates as Updates
-from gradx.value import schedule as schedule
 from gradx.wrappers.accumulate import MultiSteps as MultiSteps
 from gradx.wrappers.accumulate import MultiStepsState as MultiStepsState
 from gradx.wrappers.accumulate import flush as flush

@@ -115,6 +115,12 @@ def real_for_real(owner: str, updates: PyTree, params: PyTree) -> None:
             raise TypeError(f"{owner}: the gradient at '{name}' is {describe(leaf)}, the parameter real: take its part")
 
 
+def some_gradient(owner: str, updates: PyTree, params: PyTree) -> None:
+    """Raise TypeError when there are parameters and no gradient at all: a loss that forgot to return them."""
+    if updates is None and any(jnp.size(x) for x in jax.tree.leaves(params)):
+        raise TypeError(f"{owner}: the gradient is None, and nothing would be trained; was it returned?")
+
+
 def _first_difference(got: Any, wanted: Any) -> tuple[str, str] | None:
     """Return the names of the first two types of containers that differ; a leaf left out is no difference."""
     one, other = got.node_data(), wanted.node_data()

@@ -1,6 +1,6 @@
 """Transformations made of others: one after the other, on a part of the tree, or each on a part of its own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -8,8 +8,10 @@ import numpy as np
 from jax.core import Tracer
 
 from gradx import checks, tree
-from gradx.core import EmptyState, GradientTransformation, run_init, run_update, transformation
-from gradx.typing import Mask, Params, PyTree, State, Updates
+from gradx.core import EmptyState, GradientTransformation, Wrapper, run_init, run_update, transformation
+from gradx.labels import by_label
+from gradx.running import Part, is_transformation
+from gradx.typing import Labels, Mask, Params, PyTree, State, Updates
 
 
 class MaskedState(NamedTuple):
@@ -22,7 +24,7 @@ class MaskedState(NamedTuple):
 class PartitionState(NamedTuple):
     """The state of `partition`."""
 
-    inner_states: dict[str, State]
+    inner_states: dict[Any, State]
     """For each label the state of its transformation, with `None` at the leaves of other labels."""
 
 
@@ -49,7 +51,10 @@ def chain(*parts: GradientTransformation) -> Any:
             states.append(part_state)
         return updates, tuple(states)
 
-    return init, update
+    def inside(state: tuple | None) -> list[Part]:
+        return [("", part, state[i] if state else None) for i, part in enumerate(parts)]
+
+    return Wrapper(init, update, inside, is_frame=True)
 
 
 @transformation
@@ -75,7 +80,10 @@ def named_chain(*parts: tuple[str, GradientTransformation]) -> Any:
             updates, states[name] = run_update(part, updates, state[name], params, extras)
         return updates, states
 
-    return init, update
+    def inside(state: dict | None) -> list[Part]:
+        return [(name, part, state[name] if state else None) for name, part in parts]
+
+    return Wrapper(init, update, inside, is_frame=True)
 
 
 @transformation
@@ -105,13 +113,11 @@ def masked(inner: GradientTransformation, mask: Mask) -> Any:
         new, inner_state = run_update(inner, _select(chosen, updates), state.inner_state, inner_params, extras)
         return _merge(chosen, new, updates), MaskedState(inner_state)
 
-    return init, update
+    return Wrapper(init, update, lambda state: [("", inner, state and state.inner_state)], is_frame=True)
 
 
 @transformation
-def partition(
-    transforms: Mapping[str, GradientTransformation], param_labels: PyTree | Callable[[Params], PyTree]
-) -> Any:
+def partition(transforms: Mapping[Hashable, GradientTransformation], param_labels: Labels) -> Any:
     """Apply to each leaf the transformation of its label; a leaf is updated by that one alone.
 
     Args:
@@ -138,13 +144,14 @@ def partition(
                 raise ValueError(f"partition: the label {label!r} at '{name}' has no transformation; known are {known}")
         return labels
 
-    def masks_of(params: Params) -> dict[str, PyTree]:
+    def masks_of(params: Params) -> dict[Hashable, PyTree]:
         labels = label_of(params)
         return {label: jax.tree.map(lambda x, label=label: x == label, labels) for label in transforms}
 
     def init(params: Params) -> PartitionState:
         masks = masks_of(params)
-        return PartitionState({k: run_init(part, _select(masks[k], params)) for k, part in transforms.items()})
+        states = {label: run_init(part, _select(masks[label], params)) for label, part in transforms.items()}
+        return PartitionState(by_label(states))
 
     def update(
         updates: Updates, state: PartitionState, params: Params | None = None, **extras: Any
@@ -155,9 +162,12 @@ def partition(
             part_state = state.inner_states[label]
             new, states[label] = run_update(transforms[label], _select(mask, updates), part_state, part_params, extras)
             result = _merge(mask, new, result)
-        return result, PartitionState(states)
+        return result, PartitionState(by_label(states))
 
-    return init, update
+    def inside(state: PartitionState | None) -> list[Part]:
+        return [(str(label), part, state and state.inner_states[label]) for label, part in transforms.items()]
+
+    return Wrapper(init, update, inside, is_frame=True)
 
 
 @transformation
@@ -207,7 +217,11 @@ def _merge(mask: PyTree, new: PyTree, old: PyTree) -> PyTree:
 
 
 def _check_part(owner: str, what: str, part: Any) -> None:
-    if isinstance(part, type) or not (
-        callable(getattr(part, "init", None)) and callable(getattr(part, "update", None))
-    ):
+    if isinstance(part, list | tuple) and part and all(map(is_transformation, part)) and not is_transformation(part):
+        raise TypeError(
+            f"{owner}: {what} is a {type(part).__name__} of transformations: give them without it, chain(*parts)"
+        )
+    if checks.is_function(part) and not isinstance(part, type) and not is_transformation(part):
+        raise TypeError(f"{owner}: {what} is the function {getattr(part, '__name__', part)}: call it, as in adam(1e-3)")
+    if not is_transformation(part):
         raise TypeError(f"{owner}: {what} must be a transformation with init and update, got {part!r}")

@@ -6,15 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from gradx.checks import dtype_of
-from gradx.combine import chain, masked, named_chain, partition
-from gradx.core import GradientTransformation, ScheduledState, at_step, scheduled_arguments
+from gradx.core import GradientTransformation, Wrapper
+from gradx.running import Part, ScheduledState, at_step, holds, is_transformation, parts_of, scheduled_arguments
+from gradx.scheduled import ScheduleValue
 from gradx.typing import State
-from gradx.wrappers.inject import InjectHyperparamsState
-
-INNER_FIELDS = ("inner_state", "inner_states", "inner_opt_state")
-"""Where a wrapper's state keeps the states of the transformations inside: by itself, or in a dict by label."""
+from gradx.value import Value
 
 
 def hyperparams(tx: GradientTransformation, state: State) -> dict[str, jax.Array]:
@@ -23,7 +22,9 @@ def hyperparams(tx: GradientTransformation, state: State) -> dict[str, jax.Array
     Schedules are evaluated at the state's count: the values that the next update will use. Injected values are those
     in the state. A recipe shows its own arguments, not those of its parts; the labels of `partition` and the names of
     `named_chain` stand before, wrappers too (`MultiSteps/adamw/learning_rate`), and a repeated name gets a number
-    (`adam_1/...`).
+    (`adam_1/...`). A schedule whose count nobody keeps is left out.
+
+    Raises ValueError when the state is not that of `tx`.
 
     Works inside `jit`; one line logs the learning rate of a step:
 
@@ -33,6 +34,8 @@ def hyperparams(tx: GradientTransformation, state: State) -> dict[str, jax.Array
     >>> float(gradx.hyperparams(tx, state)["adamw/learning_rate"])
     1.0
     """
+    if not isinstance(tx, GradientTransformation):
+        raise TypeError(f"hyperparams: only gradx's transformations tell their arguments, got {type(tx).__name__}")
     values: dict[str, jax.Array] = {}
     for name, x in _values(tx, state, ""):
         values[_unused(name, values)] = jnp.asarray(x)
@@ -66,35 +69,99 @@ def replace(tx: GradientTransformation, **changes: Any) -> GradientTransformatio
     return tx
 
 
+def concrete(tx: GradientTransformation) -> GradientTransformation:
+    """Return the transformation with Python numbers for its arrays of one number.
+
+    What comes out of `jit`, of `grad` by an optimizer or of `tune.stack` holds arrays; flax's nnx takes no arrays among
+    the attributes of a module, and numbers print better.
+
+    >>> import gradx, jax
+    >>> doubled = jax.jit(lambda tx: jax.tree.map(lambda x: 2 * x, tx))(gradx.sgd(0.25))
+    >>> gradx.concrete(doubled)
+    sgd(learning_rate=0.5)
+    """
+
+    def number(x: Any) -> Any:
+        is_number = isinstance(x, jax.Array | np.ndarray | np.generic) and not isinstance(x, Tracer) and np.ndim(x) == 0
+        return x.item() if is_number and np.issubdtype(dtype_of(x), np.number) else x
+
+    return jax.tree.map(number, tx)
+
+
 def _values(tx: Any, state: State, prefix: str) -> Iterator[tuple[str, Any]]:
     """Go through the float arguments of a value and of those inside it, each with its own state."""
     if not isinstance(tx, GradientTransformation):
         return
     path = _path(prefix, tx)
-    if isinstance(state, InjectHyperparamsState):
-        inner = tx.arguments["inner_factory"]
-        for name, x in state.hyperparams.items():
-            yield f"{_path(prefix, inner)}/{name}", x
-        tx, state, path = inner, state.inner_state, _path(prefix, inner)
-    else:
-        arguments = at_step(tx, _count(state)) if scheduled_arguments(tx) else tx.arguments
-        for name, x in arguments.items():
-            if _is_float(x):
-                yield _join(path, name), x
+    for name, x in _current(tx, state).items():
+        if _is_float(x):
+            yield _join(path, name), x
     for label, part, part_state in _inside(tx, state):
         yield from _values(part, part_state, _join(path, label))
 
 
-def _inside(tx: GradientTransformation, state: State) -> Iterator[tuple[str, Any, State]]:
+def _current(tx: GradientTransformation, state: State) -> dict[str, Any]:
+    """Return the arguments with schedules as what they are now; those whose count is not found stay schedules."""
+    if not scheduled_arguments(tx):
+        return tx.arguments
+    if tx.resolves_schedules:
+        if not isinstance(state, ScheduledState):
+            raise ValueError(
+                f"hyperparams: {tx.name} counts its updates, and the state is another's: {type(state).__name__}"
+            )
+        return at_step(tx, state.count)
+    # The parts count. Copies tell apart which argument a schedule in a part came from, also where two are the same.
+    copies = {name: jax.tree.map(_copy, x, is_leaf=_is_value) for name, x in tx.arguments.items()}
+    recipe = tx.build_with(copies)
+    arguments = tx.arguments
+    for name in scheduled_arguments(tx):
+        own = [x for x in jax.tree.leaves(copies[name], is_leaf=_is_value) if isinstance(x, ScheduleValue)]
+        counts = [_count_of(recipe, state, x) for x in own]
+        if all(count is not None for count in counts):
+            numbers = iter([x(count) for x, count in zip(own, counts, strict=True)])
+            arguments[name] = jax.tree.map(
+                lambda x, numbers=numbers: next(numbers) if isinstance(x, ScheduleValue) else x,
+                copies[name],
+                is_leaf=_is_value,
+            )
+    return arguments
+
+
+def _count_of(tx: Any, state: State, schedule: ScheduleValue) -> jax.Array | None:
+    """Return the count by which that very schedule is evaluated somewhere inside `tx`."""
+    if not holds(tx, schedule):
+        return None
+    if tx.resolves_schedules and isinstance(state, ScheduledState):
+        own = [x for found in scheduled_arguments(tx).values() for x in found]
+        if any(x is schedule or holds(x, schedule) for x in own):
+            return state.count
+    found = (_count_of(part, part_state, schedule) for _, part, part_state in parts_of(tx, state))
+    return next((count for count in found if count is not None), None)
+
+
+def _copy(x: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf, x) if isinstance(x, ScheduleValue) else x
+
+
+def _inside(tx: GradientTransformation, state: State) -> Iterator[Part]:
     """Go through the transformations among the arguments of `tx`: label, value, state."""
-    parts = [(label, part) for label, part, _ in _nested(tx)]
-    state = state.inner_state if isinstance(state, ScheduledState) else state
-    inner = next((getattr(state, field) for field in INNER_FIELDS if hasattr(state, field)), state)
-    for i, (label, part) in enumerate(parts):
-        if isinstance(inner, Mapping) and label in inner:
-            yield label, part, inner[label]
-        else:
-            yield label, part, inner[i] if tx.factory is chain else inner
+    if isinstance(tx.built, Wrapper):
+        yield from parts_of(tx, state)
+        return
+    for part in filter(_is_part, jax.tree.leaves(tx.arguments, is_leaf=_is_part)):
+        found = _state_of(tx, state, part)
+        if found is not None:
+            yield "", part, found[0]
+
+
+def _state_of(tx: Any, state: State, wanted: Any) -> tuple[State] | None:
+    """Return the state of that very transformation inside a recipe, in a tuple."""
+    for _, part, part_state in parts_of(tx, state):
+        if part is wanted:
+            return (part_state,)
+        if (found := _state_of(part, part_state, wanted)) is not None:
+            return found
+    return None
 
 
 def _is_float(x: Any) -> bool:
@@ -122,23 +189,22 @@ def _nested(tx: GradientTransformation) -> list[tuple[str, Any, Callable]]:
     def put(i: int) -> Callable:
         return lambda new: tx.replace(**treedef.unflatten([*leaves[:i], new, *leaves[i + 1 :]]))
 
-    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(tx.arguments, is_leaf=_is_part)]
-    labels = [
-        str(path[-1].key) if isinstance(path[-1], jax.tree_util.DictKey) and len(path) > 1 else "" for path in paths
-    ]
-    if tx.factory is named_chain:
-        labels = [str(leaves[i - 1]) for i in range(len(leaves))]  # the name stands before its transformation
-    return [(labels[i], part, put(i)) for i, part in enumerate(leaves) if _is_part(part)]
+    places = [i for i, x in enumerate(leaves) if _is_part(x)]
+    labels = [label for label, _, _ in parts_of(tx, None)] if isinstance(tx.built, Wrapper) else [""] * len(places)
+    return [(label, leaves[i], put(i)) for label, i in zip(labels, places, strict=True)]
 
 
 def _is_part(x: Any) -> bool:
-    return isinstance(x, GradientTransformation) or (hasattr(x, "init") and hasattr(x, "update"))
+    return isinstance(x, GradientTransformation) or (not isinstance(x, Value) and is_transformation(x))
+
+
+def _is_value(x: Any) -> bool:
+    return isinstance(x, Value)
 
 
 def _path(prefix: str, tx: GradientTransformation) -> str:
     """Return the prefix with the value's name; the names of those that only hold others would say nothing."""
-    holds = tx.factory in (chain, named_chain, partition, masked) or tx.name == "inject_hyperparams"
-    return prefix if holds else _join(prefix, tx.name)
+    return prefix if isinstance(tx.built, Wrapper) and tx.built.is_frame else _join(prefix, tx.name)
 
 
 def _join(prefix: str, name: str) -> str:
@@ -149,9 +215,3 @@ def _unused(name: str, taken: Mapping[str, Any]) -> str:
     owner, _, last = name.rpartition("/")
     numbered = (f"{owner}_{i}/{last}" for i in range(1, len(taken) + 2))
     return name if name not in taken else next(x for x in numbered if x not in taken)
-
-
-def _count(state: State) -> jax.Array:
-    """Return the first count of scheduled updates in a state: a recipe's parts all count the same updates."""
-    nodes = jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, ScheduledState))
-    return next((x.count for x in nodes if isinstance(x, ScheduledState)), jnp.zeros((), jnp.int32))

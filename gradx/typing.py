@@ -33,8 +33,6 @@ Schedule = Callable[[ArrayLike], jax.Array]
 
 InitFn = Callable[[Params], State]
 UpdateFn = Callable[..., tuple[Updates, State]]
-Mask = PyTree | Callable[[Params], PyTree]
-"""A pytree of bools, a prefix of the parameters, or a function from the parameters to one."""
 
 
 class Range(NamedTuple):
@@ -60,6 +58,15 @@ class Range(NamedTuple):
 class StorageDType(NamedTuple):
     """Marks an argument that names a dtype; it is kept as a `numpy.dtype`, however it was spelt."""
 
+
+class OfParams(NamedTuple):
+    """Marks an argument for which a function of the parameters may stand."""
+
+
+Mask = Annotated[PyTree | Callable[[Params], PyTree], OfParams()]
+"""A pytree of bools, a prefix of the parameters, or a function from the parameters to one."""
+Labels = Annotated[PyTree | Callable[[Params], PyTree], OfParams()]
+"""A pytree of labels, a prefix of the parameters, or a function from the parameters to one."""
 
 ScalarOrSchedule = Annotated[float | jax.Array | Schedule, Range(schedule=True)]
 NonNegative = Annotated[float | jax.Array | Schedule, Range(low=0.0, schedule=True)]

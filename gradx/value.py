@@ -7,17 +7,17 @@ be pytrees themselves (masks, dicts of values); each of their leaves falls under
 """
 
 import functools
-import inspect
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple, Self, TypeVar, get_args
+from typing import Any, NamedTuple, Self, TypeVar
 
 import jax
 import numpy as np
 from jax.core import Tracer
 
 from gradx import checks
-from gradx.typing import Range, Schedule, StorageDType
+from gradx.arguments import Arguments
+from gradx.labels import by_label
 
 V = TypeVar("V", bound="Value")
 
@@ -57,6 +57,7 @@ class Value:
         "_hash",
         "_is_own",
         "_leaves",
+        "_resolves",
         "_structure",
     )  # jit refers weakly
     _structure: Structure
@@ -73,9 +74,10 @@ class Value:
         )
 
     @classmethod
-    def _of(cls, factory: Callable, arguments: tuple) -> Self:
-        arguments = jax.tree.map(_as_structure, arguments, is_leaf=_is_value)
-        flat, treedef = jax.tree.flatten(arguments)
+    def _of(cls, factory: Callable, arguments: dict[str, Any]) -> Self:
+        given = {name: by_label(x) if type(x) is dict else x for name, x in arguments.items()}
+        arguments = {name: jax.tree.map(_as_structure, x, is_leaf=_is_value) for name, x in given.items()}
+        flat, treedef = jax.tree.flatten(tuple(arguments.values()))
         leaves = tuple(x for x in flat if _is_data(x))
         nested = tuple(x._structure for x in jax.tree.leaves(arguments, is_leaf=_is_value) if _is_value(x))
         structure = Structure(factory, treedef, tuple(_LEAF if _is_data(x) else x for x in flat), nested)
@@ -84,8 +86,13 @@ class Value:
         except TypeError as error:
             raise TypeError(f"{factory.__name__}: arguments must be hashable or arrays: {error}") from None
         value = _restore_leaves(cls, structure, leaves)
-        _set(value, "_arguments", _by_name(factory, arguments))  # the very values that were given, built already
+        _set(value, "_arguments", arguments)  # the very values that were given, built already
         return value
+
+    @classmethod
+    def _adapted(cls, known: Arguments, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return the checked arguments in the form that values of this class keep."""
+        return arguments
 
     @property
     def factory(self) -> Callable:
@@ -103,7 +110,8 @@ class Value:
         if not hasattr(self, "_arguments"):
             leaves = iter(self._leaves)
             flat = [next(leaves) if x is _LEAF else x for x in self._structure.static]
-            _set(self, "_arguments", _by_name(self.factory, self._structure.treedef.unflatten(flat)))
+            values = self._structure.treedef.unflatten(flat)
+            _set(self, "_arguments", dict(zip(Arguments.of(self.factory).names, values, strict=True)))
         # Containers of the caller's own: writing to them changes nothing here.
         return {name: jax.tree.map(lambda x: x, given, is_leaf=_is_value) for name, given in self._arguments.items()}
 
@@ -111,12 +119,15 @@ class Value:
     def built(self) -> Any:
         """What the factory returns for these arguments; it is called when this is first asked for."""
         if not hasattr(self, "_built"):
-            _set(self, "_built", self.build_with(self.arguments))
+            _set(self, "_built", self._build())
         return self._built
+
+    def _build(self) -> Any:
+        return self.build_with(self.arguments)
 
     def build_with(self, arguments: dict[str, Any]) -> Any:
         """Call the factory's function with other arguments of the same names."""
-        args, kwargs = _as_call(self.factory, arguments)
+        args, kwargs = Arguments.of(self.factory).as_call(arguments)
         # What a factory computes from concrete numbers is computed here and now, never a part of the trace that
         # happens to run: the next trace meets it too.
         with jax.ensure_compile_time_eval():
@@ -136,14 +147,14 @@ class Value:
         """Return the value that the same factory makes with some arguments changed, checked like a new one."""
         if unknown := sorted(changes.keys() - self.arguments.keys()):
             raise TypeError(f"{self.name} has no argument {unknown[0]!r}; it has {', '.join(self.arguments)}")
-        args, kwargs = _as_call(self.factory, self.arguments | changes)
+        args, kwargs = Arguments.of(self.factory).as_call(self.arguments | changes)
         return self.factory(*args, **kwargs)
 
     def _flatten(self) -> tuple[tuple, Structure]:
         return self._leaves, self._structure
 
     def _flatten_with_names(self) -> tuple[tuple, Structure]:
-        parameters = list(signature(self.factory).parameters)
+        parameters = Arguments.of(self.factory).names
         marked = self._structure.treedef.unflatten(self._structure.static)
         paths = [
             jax.tree_util.GetAttrKey(parameters[path[0].idx] + jax.tree_util.keystr(path[1:]))
@@ -154,14 +165,14 @@ class Value:
 
     def __repr__(self) -> str:
         shown = []
-        for name, parameter in signature(self.factory).parameters.items():
+        for name, parameter in Arguments.of(self.factory).signature.parameters.items():
             value = self.arguments[name]
             if parameter.kind is parameter.VAR_POSITIONAL:
-                shown += [_show(x) for x in value]
+                shown += [spell(x) for x in value]
             elif parameter.kind is parameter.VAR_KEYWORD:
-                shown += [f"{key}={_show(x)}" for key, x in value.items()]
+                shown += [f"{key}={spell(x)}" for key, x in value.items()]
             elif parameter.default is parameter.empty or not _same_tree(value, parameter.default):
-                shown.append(f"{name}={_show(value)}")
+                shown.append(f"{name}={spell(value)}")
         return f"{self.name}({', '.join(shown)})"
 
     def __eq__(self, other: object) -> bool:
@@ -175,6 +186,11 @@ class Value:
         if not hasattr(self, "_hash"):
             _set(self, "_hash", hash((self._structure, tuple(_hash_leaf(self, x) for x in self._leaves))))
         return self._hash
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and name in self.arguments:
+            raise AttributeError(f"{self.name} keeps its arguments in a dict: tx.arguments[{name!r}]")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(
@@ -208,18 +224,8 @@ def _restore_leaves(cls: type[V], structure: Structure, leaves: tuple) -> V:
 
 def _revive(cls: type[V], factory: Callable, arguments: dict[str, Any]) -> V:
     """Make a pickled value: by name, for another release may have more arguments, or have them in another order."""
-    factory = factory if hasattr(factory, "__wrapped__") else make(cls)(factory)
-    parameters = signature(factory).parameters
-    if unknown := sorted(arguments.keys() - parameters.keys()):
-        raise TypeError(f"{factory.__name__}: the pickle holds {unknown[0]!r}, but there are {', '.join(parameters)}")
-    values = {name: arguments.get(name, p.default) for name, p in parameters.items()}
-    if missing := [name for name, x in values.items() if x is inspect.Parameter.empty]:
-        raise TypeError(f"{factory.__name__}: the pickle lacks {missing[0]!r}, which has no default")
-    return cls._of(factory, tuple(values.values()))
-
-
-def _by_name(factory: Callable, values: tuple) -> dict[str, Any]:
-    return dict(zip(signature(factory).parameters, values, strict=True))
+    factory = factory if hasattr(factory, "arguments") else make(cls)(factory)
+    return cls._of(factory, Arguments.of(factory).filled(arguments))
 
 
 def _is_value(x: Any) -> bool:
@@ -262,74 +268,16 @@ def _decorate_once(cls: type[V], function: Callable) -> Callable[..., V]:
 
 
 def _decorate(cls: type[V], function: Callable) -> Callable[..., V]:
-    parameters = signature(function)
-    marked = {name: (p, _mark_of(p)) for name, p in parameters.parameters.items()}
-    ranges = {name: (p, mark) for name, (p, mark) in marked.items() if mark is not None}
+    known = Arguments(function)
 
     @functools.wraps(function)
     def factory(*args: Any, **kwargs: Any) -> V:
-        try:
-            bound = parameters.bind(*args, **kwargs)
-        except TypeError as error:
-            raise TypeError(f"{function.__name__}(): {error}") from None
-        bound.apply_defaults()
-        for name, (parameter, mark) in ranges.items():
-            bound.arguments[name] = _checked(function.__name__, parameter, bound.arguments[name], mark)
-        value = cls._of(factory, tuple(bound.arguments.values()))
+        value = cls._of(factory, cls._adapted(known, known.bind(args, kwargs)))
         _ = value.built
         return value
 
+    vars(factory)["arguments"] = known
     return factory
-
-
-@functools.cache
-def signature(factory: Callable) -> inspect.Signature:
-    """Return the factory's signature with its annotations evaluated."""
-    try:
-        return inspect.signature(factory, eval_str=True)
-    except NameError:  # an annotation under `if TYPE_CHECKING`: it cannot carry a range
-        return inspect.signature(factory)
-
-
-@functools.cache
-def takes_schedule(factory: Callable) -> frozenset[str]:
-    """Return the names of the arguments for which, by their annotation, a schedule may stand."""
-    marks = {name: _mark_of(p) for name, p in signature(factory).parameters.items()}
-    return frozenset(name for name, mark in marks.items() if isinstance(mark, Range) and mark.schedule)
-
-
-def _as_call(factory: Callable, arguments: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-    bound = signature(factory).bind_partial()
-    bound.arguments.update({name: arguments[name] for name in signature(factory).parameters})
-    return bound.args, bound.kwargs
-
-
-def _mark_of(parameter: inspect.Parameter) -> Range | StorageDType | None:
-    """Find the mark of a parameter; a float for a default says that it is a number, or a schedule, by itself."""
-    found = _mark(parameter.annotation)
-    is_number = found is None and parameter.annotation is parameter.empty and isinstance(parameter.default, float)
-    return Range(schedule=True) if is_number else found
-
-
-def _mark(annotation: Any) -> Range | StorageDType | None:
-    """Find the mark that an annotation carries, also inside `X | None`."""
-    found = [x for x in getattr(annotation, "__metadata__", ()) if isinstance(x, Range | StorageDType)]
-    found += [mark for arg in get_args(annotation) if (mark := _mark(arg)) is not None]
-    return found[0] if found else None
-
-
-def _checked(owner: str, parameter: inspect.Parameter, value: Any, mark: Range | StorageDType) -> Any:
-    admitted = get_args(parameter.annotation)
-    if value is None and (parameter.default is None or type(None) in admitted):
-        return value
-    if isinstance(mark, Range):
-        if Schedule in admitted and callable(value):
-            return value
-        return checks.hyperparameter(owner, parameter.name, value, mark)
-    try:
-        return np.dtype(value)
-    except TypeError:
-        raise TypeError(f"{owner}: {parameter.name} must name a dtype, got {value!r}") from None
 
 
 def _is_data(x: Any) -> bool:
@@ -376,35 +324,21 @@ def _hash_leaf(value: Value, x: Any) -> int:
     return hash(x)
 
 
-def _show(x: Any) -> str:
+def spell(x: Any) -> str:
+    """Return the text that makes an argument."""
     if isinstance(x, np.dtype):
         return repr(x.name)
     if isinstance(x, type) and issubclass(x, np.generic):
         return repr(x.__name__)
     if isinstance(x, functools.partial):
-        arguments = [*map(_show, x.args), *(f"{name}={_show(value)}" for name, value in x.keywords.items())]
-        return f"{type(x).__name__}({', '.join([_show(x.func), *arguments])})"
+        arguments = [*map(spell, x.args), *(f"{name}={spell(value)}" for name, value in x.keywords.items())]
+        return f"{type(x).__name__}({', '.join([spell(x.func), *arguments])})"
     if checks.is_function(x) and not isinstance(x, Value):
         return getattr(x, "__qualname__", repr(x))
     if isinstance(x, dict):
-        return "{" + ", ".join(f"{key!r}: {_show(v)}" for key, v in x.items()) + "}"
+        return "{" + ", ".join(f"{key!r}: {spell(v)}" for key, v in x.items()) + "}"
     if type(x) is list:
-        return f"[{', '.join(map(_show, x))}]"
+        return f"[{', '.join(map(spell, x))}]"
     if type(x) is tuple:
-        return f"({', '.join(map(_show, x))}{',' if len(x) == 1 else ''})"
+        return f"({', '.join(map(spell, x))}{',' if len(x) == 1 else ''})"
     return repr(x)
-
-
-class ScheduleValue(Value):
-    """A schedule that is a value: called with the number of updates already applied, it returns a number."""
-
-    __slots__ = ()
-
-    def __call__(self, step: Any) -> jax.Array:
-        """Return the schedule's value at `step`."""
-        return self.built(step)
-
-
-def schedule(factory: Callable) -> Callable[..., ScheduleValue]:
-    """Make a function that returns `step -> number` return a `ScheduleValue`."""
-    return make(ScheduleValue)(factory)

@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 import gradx
-from gradx.value import ScheduleValue
+from gradx.scheduled import ScheduleValue
 from tests.zoo import ZOO
 
 PACKAGES = {"losses", "tree", "schedules", "linalg", "projections", "assignment", "perturbations", "microbatching"}

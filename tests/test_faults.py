@@ -162,7 +162,7 @@ def test_20_extras_reach_the_inside_of_wrappers():
     seen = []
 
     @gradx.transformation
-    def spy():
+    def spy(number=1.0):
         def update(updates, state, params=None, *, value):
             seen.append(value)
             return updates, state

@@ -54,7 +54,7 @@ def floats(values):
         (gradx.masked(gradx.sgd(FALL), True), 4, {"sgd/learning_rate": 0.6}),
         (gradx.MultiSteps(gradx.sgd(FALL), 2), 4, {"MultiSteps/sgd/learning_rate": 0.8}),
         (gradx.inject_hyperparams(gradx.sgd)(0.3), 1, {"sgd/learning_rate": 0.3}),
-        (gradx.inject_hyperparams(gradx.sgd)(FALL), 3, {"sgd/learning_rate": 0.8}),  # that of the last update
+        (gradx.inject_hyperparams(gradx.sgd)(FALL), 3, {"sgd/learning_rate": 0.7}),  # that of the next update
         (gradx.chain(gradx.clip(1.0), optax.sgd(0.1)), 1, {"clip/max_delta": 1.0}),
         (gradx.identity(), 1, {}),
     ],

@@ -10,8 +10,10 @@ import gradx
 ROOT = Path(gradx.__file__).parent
 LAYERS = [
     {"typing"},
-    {"checks", "numerics", "value"},
+    {"checks", "numerics", "labels", "arguments", "value", "scheduled"},
     {"tree"},
+    {"running"},
+    {"boundary"},
     {"core"},
     {"combine"},
     {"transforms"},
@@ -20,8 +22,8 @@ LAYERS = [
     {"diagnose", "recipes", "tune", "viz"},
 ]
 PLAIN = {"schedules", "losses", "linalg", "projections", "assignment", "perturbations", "microbatching"}
-"""Beside the tower: these import only its five lowest modules, and only its highest layer imports them."""
-LOWEST = {"typing", "checks", "numerics", "value", "tree"}
+"""Beside the tower: these import only its lowest modules, and only its highest layer imports them."""
+LOWEST = {"typing", "checks", "numerics", "value", "scheduled", "tree"}
 ALLOWED_OUTSIDE = {"jax", "jaxlib", "numpy"}
 EXTRAS = {"viz": {"matplotlib"}}
 """What optional modules import beside it; `import gradx` imports none of them."""
@@ -68,7 +70,7 @@ def faults(path, source):
             found.append(f"{module} has no place in the layers")
         else:
             below = set().union(*LAYERS[:rank]) | {module} | (PLAIN if LAYERS[rank] is LAYERS[-1] else set())
-            beside = LAYERS[rank] if rank == 1 else set()  # checks and numerics serve value
+            beside = LAYERS[rank] if rank == 1 else set()  # checks, numerics and arguments serve value
             found += [] if target in below | beside else [f"{module} imports {target}"]
         if module == "optimizers" and target == "optimizers":
             found.append(f"{path.name} imports another optimizer's file: {name}")

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 
 import gradx
+from gradx.arguments import Arguments
 from gradx.testing import Subject, assert_close
 from gradx.typing import Range
-from gradx.value import _mark, signature
 from tests import zoo
 from tests.zoo import ZOO
 
@@ -286,9 +286,9 @@ FACTORIES = [x for x in vars(gradx).values() if inspect.isfunction(x) and hasatt
 ORDINARY = {row.tx.name: row.tx.arguments for row in ZOO}
 
 
-def argument(parameter):
+def argument(parameter, marks):
     """Return a strategy for an argument whose annotation tells its range, and `None` for any other."""
-    mark = _mark(parameter.annotation)
+    mark = marks.get(parameter.name)
     if not isinstance(mark, Range):
         return st.booleans() if parameter.annotation is bool else None
     if mark.integer:
@@ -305,8 +305,8 @@ def argument(parameter):
 
 def values(factory):
     """Return a strategy for the values of a factory: the zoo's arguments where the annotations tell no range."""
-    parameters = signature(factory).parameters
-    drawn = {name: s for name, p in parameters.items() if (s := argument(p)) is not None}
+    parameters = Arguments.of(factory).signature.parameters
+    drawn = {name: s for name, p in parameters.items() if (s := argument(p, Arguments.of(factory).marks)) is not None}
     fixed = ORDINARY.get(factory.__name__, {})
     return st.fixed_dictionaries(drawn).map(lambda arguments: fixed | arguments)
 
@@ -314,10 +314,13 @@ def values(factory):
 DRAWABLE = [
     factory
     for factory in FACTORIES
-    if any(argument(p) is not None for p in signature(factory).parameters.values())
+    if any(
+        argument(p, Arguments.of(factory).marks) is not None
+        for p in Arguments.of(factory).signature.parameters.values()
+    )
     and all(
-        argument(p) is not None or p.default is not p.empty or factory.__name__ in ORDINARY
-        for p in signature(factory).parameters.values()
+        argument(p, Arguments.of(factory).marks) is not None or p.default is not p.empty or factory.__name__ in ORDINARY
+        for p in Arguments.of(factory).signature.parameters.values()
     )
 ]
 """The factories with an argument to draw."""

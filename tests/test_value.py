@@ -10,8 +10,8 @@ import optax
 import pytest
 
 import gradx
+from gradx.scheduled import schedule
 from gradx.testing import assert_close
-from gradx.value import schedule
 
 PARAMS = {"w": jnp.array([1.0, -2.0, 3.0]), "b": jnp.array(0.5)}
 GRADS = {"w": jnp.array([0.1, 0.2, -0.3]), "b": jnp.array(-1.0)}
@@ -306,12 +306,12 @@ def test_un_jitted_calls_run_one_compiled_program(monkeypatch):
     tx = gradx.adamw(0.123)
     state = tx.init(PARAMS)
     tx.update(GRADS, state, PARAMS)
-    from gradx import core
+    from gradx import boundary
 
     def fail(*args):
         raise AssertionError("traced again")
 
-    monkeypatch.setattr(core, "run_update", fail)
+    monkeypatch.setattr(boundary, "run_update", fail)
     tx.update(GRADS, state, PARAMS)
     gradx.adamw(0.456).update(GRADS, state, PARAMS)  # another learning rate, the same program
     with pytest.raises(AssertionError, match="traced again"):

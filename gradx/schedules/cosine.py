@@ -6,11 +6,11 @@ from typing import Any
 import jax
 from jax.typing import ArrayLike
 
+from gradx.scheduled import schedule
 from gradx.schedules.piecewise import join_schedules
 from gradx.schedules.polynomial import half_cosine, interpolate, progress
 from gradx.schedules.warmup import warmup_cosine_decay_schedule
 from gradx.typing import PositiveInt, PositiveReal, Real
-from gradx.value import schedule
 
 
 @schedule

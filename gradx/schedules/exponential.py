@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from gradx.scheduled import schedule
 from gradx.schedules.polynomial import as_float, elapsed, interpolate, progress
 from gradx.typing import NonNegativeInt, PositiveInt, PositiveReal, Real
-from gradx.value import schedule
 
 
 @schedule

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from gradx.scheduled import schedule
 from gradx.schedules.polynomial import as_float, half_cosine, interpolate
 from gradx.typing import FractionReal, PositiveInt, PositiveReal, Real
-from gradx.value import schedule
 
 
 @schedule

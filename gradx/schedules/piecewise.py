@@ -9,9 +9,9 @@ import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
+from gradx.scheduled import schedule
 from gradx.schedules.polynomial import elapsed, half_cosine, interpolate, progress
 from gradx.typing import PositiveReal, Real, Schedule
-from gradx.value import schedule
 
 
 @schedule

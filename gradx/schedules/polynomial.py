@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from gradx.scheduled import schedule
 from gradx.typing import NonNegativeInt, PositiveInt, Real
-from gradx.value import schedule
 
 
 def elapsed(step: ArrayLike, begin: int) -> jax.Array:

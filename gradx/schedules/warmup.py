@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from gradx.scheduled import schedule
 from gradx.schedules.exponential import exponential_decay
 from gradx.schedules.piecewise import join_schedules
 from gradx.schedules.polynomial import half_cosine, interpolate, linear_schedule, progress
 from gradx.typing import NonNegativeInt, PositiveInt, PositiveReal, Real
-from gradx.value import schedule
 
 
 @schedule

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gradx import numerics, tree
-from gradx.core import GradientTransformation, run_init, run_update, transformation
+from gradx.core import GradientTransformation, Wrapper, run_init, run_update, transformation
 from gradx.typing import DType, Params, PositiveInt, Schedule, State, Updates
 
 ShouldSkip = Callable[[Updates, jax.Array, Params | None], tuple[jax.Array, Any]]
@@ -89,7 +89,7 @@ def MultiSteps(
         )
         return tree.where(ready, new_updates, jax.tree.map(jnp.zeros_like, new_updates)), new_state
 
-    return init, update
+    return Wrapper(init, update, lambda state: [("", opt, state and state.inner_opt_state)])
 
 
 def mean_leaf(g, acc, *, share, skipped):

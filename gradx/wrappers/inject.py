@@ -1,15 +1,19 @@
 """Keep hyperparameters in the state, where they can be read and set between steps."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
-from gradx import numerics
-from gradx.core import GradientTransformation, at_step, run_init, run_update, transformation
-from gradx.typing import DType, Params, State, Updates
+from gradx import checks, numerics
+from gradx.arguments import Arguments
+from gradx.core import GradientTransformation, Wrapper, run_init, run_update, transformation
+from gradx.running import Part, at_step
+from gradx.scheduled import ScheduleValue
+from gradx.typing import DType, Params, Range, State, TreeKind, Updates
 
 
 class InjectHyperparamsState(NamedTuple):
@@ -19,6 +23,8 @@ class InjectHyperparamsState(NamedTuple):
     """int32[]: the updates already applied."""
     hyperparams: dict[str, jax.Array]
     """The values that the next update uses; of scheduled ones, those that the last update used. float32 by default."""
+    hyperparams_states: Annotated[dict[str, jax.Array], TreeKind.PARAMETERS]
+    """For each scheduled one int32[], the updates already applied: it follows its schedule and cannot be set."""
     inner_state: State
 
 
@@ -33,7 +39,8 @@ def inject_hyperparams(
     the same value. A factory of Optax does too.
 
     Args:
-      inner_factory: the factory or the value. Its own arguments are injected, not those of transformations inside them.
+      inner_factory: the factory or the value, or any function of hyperparameters that returns a transformation. Its
+        own arguments are injected, not those of transformations inside them.
       static_args: names of arguments to leave where they are.
       hyperparam_dtype: dtype in the state; float32 by default, whatever the parameters are (0.999 in bfloat16 is 1).
 
@@ -50,9 +57,8 @@ def inject_hyperparams(
         return _injected(inner_factory, names, hyperparam_dtype)
 
     def make(*args: Any, **kwargs: Any) -> GradientTransformation:
-        tx = inner_factory(*args, **kwargs)
-        ours = tx if isinstance(tx, GradientTransformation) else transformation(inner_factory)(*args, **kwargs)
-        return _injected(ours, names, hyperparam_dtype)
+        ours = inner_factory if "arguments" in vars(inner_factory) else transformation(inner_factory)
+        return _injected(ours(*args, **kwargs), names, hyperparam_dtype)
 
     return make
 
@@ -74,29 +80,49 @@ def _injected(
         chosen = {name: x for name, x in resolved.items() if name not in static_args and _is_scalar(x)}
         return {name: jnp.asarray(x, dtype) for name, x in chosen.items()}
 
+    ranges = {name: Arguments.of(inner.factory).marks.get(name) for name in at(0)}
+    if not ranges:
+        raise TypeError(
+            f"inject_hyperparams: {inner.name} has no number of its own; inject a part, chain(clip(1.0), "
+            "inject_hyperparams(adam)(0.1)), or a function of the numbers that returns the whole"
+        )
+    RANGES.update({name: mark for name, mark in ranges.items() if isinstance(mark, Range)})
+    scheduled = [name for name in ranges if isinstance(inner.arguments[name], ScheduleValue)]
+
     def with_values(values: dict[str, jax.Array], count: jax.Array | int) -> GradientTransformation:
         # Through the pytree, not the factory: a value in hand is no new argument to be checked.
-        changed = at_step(inner, count) | values
-        return GradientTransformation._of(inner.factory, tuple(changed.values()))
+        return GradientTransformation._of(inner.factory, at_step(inner, count) | values)
+
+    def at_count(state: InjectHyperparamsState) -> tuple[dict[str, jax.Array], GradientTransformation]:
+        fresh = at(state.count)
+        values = {name: fresh[name] if name in scheduled else x for name, x in state.hyperparams.items()}
+        return values, with_values(values, state.count)
 
     def init(params: Params) -> InjectHyperparamsState:
-        values = at(0)
+        values, zero = at(0), jnp.zeros((), jnp.int32)
         inner_state = run_init(with_values(values, 0), params)
-        return InjectHyperparamsState(jnp.zeros((), jnp.int32), values, inner_state)
+        counts = {name: jnp.zeros((), jnp.int32) for name in scheduled}
+        return InjectHyperparamsState(zero, values, counts, inner_state)
 
     def update(
         updates: Updates, state: InjectHyperparamsState, params: Params | None = None, **extras: Any
     ) -> tuple[Updates, InjectHyperparamsState]:
-        fresh = at(state.count)
-        values = {name: fresh[name] if _is_scheduled(inner, name) else x for name, x in state.hyperparams.items()}
-        tx = with_values(values, state.count)
+        values, tx = at_count(state)
         updates, inner_state = run_update(tx, updates, state.inner_state, params, extras)
-        return updates, InjectHyperparamsState(numerics.safe_increment(state.count), values, inner_state)
+        count = numerics.safe_increment(state.count)
+        counts = {name: numerics.safe_increment(x) for name, x in state.hyperparams_states.items()}
+        return updates, InjectHyperparamsState(count, values, counts, inner_state)
 
-    return init, update
+    def inside(state: InjectHyperparamsState | None) -> list[Part]:
+        return [("", inner, None) if state is None else ("", at_count(state)[1], state.inner_state)]
+
+    return Wrapper(init, update, inside, is_frame=True, runs_as_given=False)
 
 
 _injected.__name__ = "inject_hyperparams"  # what the value prints as; pickle goes by the qualified name
+
+RANGES: dict[str, Range] = {}
+"""The range of each injected name, as the factories annotate it: a state holds numbers and nothing beside them."""
 
 
 def _is_scalar(x: Any) -> bool:
@@ -105,16 +131,14 @@ def _is_scalar(x: Any) -> bool:
     return jnp.ndim(x) == 0 and jnp.issubdtype(jnp.result_type(x), jnp.floating)
 
 
-def _is_scheduled(tx: GradientTransformation, name: str) -> bool:
-    return not _is_scalar(tx.arguments[name])
-
-
 def set_hyperparams(state: State, **values: Any) -> State:
     """Return `state` with other values of some injected hyperparameters, wherever inside it they are kept.
 
-    A scheduled one is computed anew at each update: replace the schedule instead (`gradx.replace`).
+    A number must lie in the range of its argument. A scheduled one is computed anew at each update and is refused:
+    replace the schedule instead (`gradx.replace`).
 
-    Raises KeyError when no injected state holds the name, naming those that are held.
+    Raises KeyError when no injected state holds the name, naming those that are held; ValueError for another shape, a
+    number out of range, a scheduled hyperparameter.
     """
     held: set[str] = set()
 
@@ -123,9 +147,8 @@ def set_hyperparams(state: State, **values: Any) -> State:
             return node
         held.update(node.hyperparams)
         inner = set_inner(node.inner_state)
-        for name, value in values.items():
-            if name in node.hyperparams and jnp.shape(value) != jnp.shape(node.hyperparams[name]):
-                raise ValueError(f"set_hyperparams: {name} must be one number, got shape {jnp.shape(value)}")
+        for name in values.keys() & node.hyperparams.keys():
+            _check_settable(name, values[name], node)
         new = {name: jnp.asarray(values.get(name, x), x.dtype) for name, x in node.hyperparams.items()}
         return node._replace(hyperparams=new, inner_state=inner)
 
@@ -137,3 +160,14 @@ def set_hyperparams(state: State, **values: Any) -> State:
         known = ", ".join(sorted(held)) or "none: make the optimizer with gradx.inject_hyperparams"
         raise KeyError(f"no injected hyperparameter {missing[0]!r}; injected are {known}")
     return result
+
+
+def _check_settable(name: str, value: Any, state: InjectHyperparamsState) -> None:
+    if name in state.hyperparams_states:
+        raise ValueError(
+            f"set_hyperparams: {name} follows a schedule; make the optimizer with another schedule instead"
+        )
+    if jnp.shape(value) != jnp.shape(state.hyperparams[name]):
+        raise ValueError(f"set_hyperparams: {name} must be one number, got shape {jnp.shape(value)}")
+    if name in RANGES and not isinstance(value, Tracer):
+        checks.hyperparameter("set_hyperparams", name, float(value), RANGES[name])

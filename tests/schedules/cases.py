@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradx
-from gradx.value import ScheduleValue
+from gradx.scheduled import ScheduleValue
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import gradx
-from gradx.value import ScheduleValue
+from gradx.scheduled import ScheduleValue
 from tests.oracles.recorded import from_torch
 from tests.schedules.cases import CASES, Case
 

@@ -1,0 +1,159 @@
+"""The public side of init and update: what is checked there, in which precision, and whether it runs compiled."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from gradx import checks, numerics, tree
+from gradx.arguments import Arguments
+from gradx.running import Wrapper, is_transformation, run_init, run_update
+from gradx.typing import Params, PyTree, State, Updates
+from gradx.value import Value
+
+SAME_CONTAINERS = "give gradients in the containers of the parameters"
+DEFAULT_DEVICE = "jax_default_device"  # type checkers do not see the attributes of jax.config
+FROM_INIT = "make the state with init, or restore a checkpoint into what init returns (jax.tree.unflatten)"
+
+
+def init(tx: Any, params: Params) -> State:
+    """Return the state of `tx`: compiled where that may be, else operation by operation."""
+    if all(map(_is_concrete, jax.tree.leaves((tx, params)))):
+        own = _own_form(tx, params)
+        if own.is_own and all(map(_is_ordinary, jax.tree.leaves((own, params)))):
+            return _compiled_init(own, params)
+    return run_init(tx, params)
+
+
+def update(tx: Any, updates: Updates, state: State, params: Params | None, extras: dict) -> tuple[Updates, State]:
+    """Return update and state of `tx`: compiled where that may be, else operation by operation."""
+    call = (updates, state, params, extras)
+    is_structure = any(isinstance(x, int) for x in jax.tree.leaves(extras))  # Python may branch on it
+    if not is_structure and all(map(_is_concrete, jax.tree.leaves((tx, call)))):
+        own = _own_form(tx, updates if params is None else params)
+        if own.is_own:
+            return _compiled_update(own, *call, owner=tx.name)
+    return _checked_update(tx, *call, owner=tx.name)
+
+
+def _checked_update(
+    tx: Any, updates: Updates, state: State, params: Params | None, extras: dict, *, owner: str
+) -> tuple[Updates, State]:
+    checks.differentiable(owner, updates)
+    if params is not None:
+        params = _without_functions(updates, params)
+        checks.same_leaves(owner, "updates", updates, params, "params", dtypes=False, containers=SAME_CONTAINERS)
+        checks.real_for_real(owner, updates, params)
+        checks.some_gradient(owner, updates, params)
+    _check_state(owner, tx, updates, state, params)
+    lifted = jax.tree.map(_lift_gradient, updates)
+    new_updates, new_state = run_update(tx, lifted, state, tree.lift(params), extras)
+    checks.same_leaves(owner, "its update", new_updates, updates, "the gradient", dtypes=False)
+    return _lower(new_updates, updates, params), new_state
+
+
+_compiled_init = jax.jit(run_init)
+_compiled_update = jax.jit(_checked_update, static_argnames="owner")
+
+
+def _own_form(tx: Any, params: Params) -> Any:
+    """Return what does the same without a user's code, as far as that goes; only such a value may be compiled unasked.
+
+    A recipe is what it stands for, and functions of the parameters are asked, as without `jit` they must be each time.
+    """
+    if not isinstance(tx, Value) or tx.is_own:
+        return tx
+    if is_transformation(tx.built):
+        return tx if tx.resolves_schedules else _own_form(tx.built, params)
+    known, arguments = Arguments.of(tx.factory), tx.arguments
+    for name in known.of_params:
+        if checks.is_function(arguments[name]):
+            arguments[name] = arguments[name](tree.unbox(params))
+    if any(map(_is_array, jax.tree.leaves([arguments[name] for name in known.of_params]))):
+        return tx
+    if not known.of_params and (not isinstance(tx.built, Wrapper) or tx.built.runs_as_given):
+        # Where a mask or labels are given, the parts see other parameters.
+        form = functools.partial(_own_form, params=params)
+        arguments = {
+            name: jax.tree.map(form, x, is_leaf=lambda x: isinstance(x, Value)) for name, x in arguments.items()
+        }
+    return type(tx)._of(tx.factory, arguments)
+
+
+def _without_functions(updates: Updates, params: Params) -> Params:
+    """Leave out what is no number and has no gradient: the functions in a model that is a pytree of all it has."""
+    if not any(map(callable, jax.tree.leaves(params))):
+        return params
+    leave_out = jax.tree.map(lambda x: x is None, updates, is_leaf=lambda x: x is None)
+    return jax.tree.map(lambda out, p: None if out and callable(p) else p, leave_out, params)
+
+
+def _check_state(owner: str, tx: Any, updates: Updates, state: State, params: Params | None) -> None:
+    """Compare the state with what init gives for these parameters, or for gradients that stand for all of them."""
+    if params is None and any(x is None for x in jax.tree.leaves(updates, is_leaf=lambda x: x is None)):
+        return
+    like = jax.tree.map(_without_value, updates if params is None else params)
+    try:
+        # One trace serves init and update, but where the cache of a module would keep a user's closure.
+        expected = jax.eval_shape(_compiled_init, tx, like) if tx.is_own else _expected_of(tx, like)
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError):
+        return  # a user's init that wants numbers, NumPy say: it has no shapes without them
+    checks.same_leaves(owner, "the state", state, expected, "init", dtypes=params is not None, containers=FROM_INIT)
+
+
+def _expected_of(tx: Any, like: Params) -> State:
+    """Return the shapes of the state; the value keeps the last ones, so that its init is traced once, not each step."""
+    leaves, treedef = jax.tree.flatten(like)
+    key = (treedef, [(x.shape, x.dtype) for x in leaves])
+    known_key, known = getattr(tx, "_expected", (None, None))
+    if key != known_key:
+        known = jax.eval_shape(functools.partial(run_init, tx), like)
+        object.__setattr__(tx, "_expected", (key, known))
+    return known
+
+
+def _is_array(x: Any) -> bool:
+    return isinstance(x, np.ndarray | jax.Array | float) and np.size(x) != 1
+
+
+def _is_concrete(x: Any) -> bool:
+    kinds = jax.Array | np.ndarray | np.generic | float | int | complex
+    return isinstance(x, kinds) and not isinstance(x, Tracer)
+
+
+def _is_ordinary(x: Any) -> bool:
+    """Whether a compiled program without instructions would put its results where `x` is."""
+    return not isinstance(x, jax.Array) or x.sharding == _default_sharding(getattr(jax.config, DEFAULT_DEVICE))
+
+
+@functools.lru_cache(maxsize=8)
+def _default_sharding(device: Any) -> Any:
+    del device  # the key: what `jnp.zeros` goes by
+    with jax.ensure_compile_time_eval():  # the first to ask may be a function that is traced
+        return jnp.zeros(()).sharding
+
+
+def _without_value(x: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(np.shape(x), checks.dtype_of(x))
+
+
+def _lift_gradient(x: Any) -> Any:
+    return None if checks.dtype_of(x) == jax.dtypes.float0 else numerics.lift(x)
+
+
+def _lower(new: Updates, old: Updates, params: Params | None) -> PyTree:
+    """Round each update to the wider of the gradient's and the parameter's dtypes, and leave what had no gradient.
+
+    So float32 parameters lose nothing to bfloat16 gradients.
+    """
+
+    def lower(old: Any, new: Any, *param: Any) -> Any:
+        return old if new is None else new.astype(jnp.result_type(old, *(checks.dtype_of(p) for p in param)))
+
+    if params is None:
+        return jax.tree.map(lower, old, new)
+    beside = jax.tree.map(lambda g, p: None if g is None else p, old, params, is_leaf=lambda x: x is None)
+    return jax.tree.map(lower, old, new, beside)
