@@ -1,102 +1,242 @@
 """gradx: gradient transformations for JAX, as plain values."""
 
-from gradx import assignment as assignment
-from gradx import diagnose as diagnose
-from gradx import linalg as linalg
-from gradx import losses as losses
-from gradx import microbatching as microbatching
-from gradx import perturbations as perturbations
-from gradx import projections as projections
-from gradx import recipes as recipes
-from gradx import schedules as schedules
-from gradx import tree as tree
-from gradx import tune as tune
-from gradx.combine import MaskedState as MaskedState
-from gradx.combine import PartitionState as PartitionState
-from gradx.combine import chain as chain
-from gradx.combine import freeze as freeze
-from gradx.combine import masked as masked
-from gradx.combine import named_chain as named_chain
-from gradx.combine import partition as partition
-from gradx.combine import set_to_zero as set_to_zero
-from gradx.core import EmptyState as EmptyState
-from gradx.core import GradientTransformation as GradientTransformation
-from gradx.core import ScheduledState as ScheduledState
-from gradx.core import apply_updates as apply_updates
-from gradx.core import identity as identity
-from gradx.core import stateless as stateless
-from gradx.core import stateless_with_tree_map as stateless_with_tree_map
-from gradx.core import transformation as transformation
-from gradx.hyperparams import concrete as concrete
-from gradx.hyperparams import hyperparams as hyperparams
-from gradx.hyperparams import replace as replace
-from gradx.optimizers.adadelta import ScaleByAdaDeltaState as ScaleByAdaDeltaState
-from gradx.optimizers.adadelta import adadelta as adadelta
-from gradx.optimizers.adadelta import scale_by_adadelta as scale_by_adadelta
-from gradx.optimizers.adagrad import ScaleByRssState as ScaleByRssState
-from gradx.optimizers.adagrad import adagrad as adagrad
-from gradx.optimizers.adagrad import scale_by_rss as scale_by_rss
-from gradx.optimizers.adam import ScaleByAdamState as ScaleByAdamState
-from gradx.optimizers.adam import adam as adam
-from gradx.optimizers.adam import adamw as adamw
-from gradx.optimizers.adam import nadam as nadam
-from gradx.optimizers.adam import nadamw as nadamw
-from gradx.optimizers.adam import scale_by_adam as scale_by_adam
-from gradx.optimizers.rmsprop import ScaleByRmsState as ScaleByRmsState
-from gradx.optimizers.rmsprop import ScaleByRStdDevState as ScaleByRStdDevState
-from gradx.optimizers.rmsprop import rmsprop as rmsprop
-from gradx.optimizers.rmsprop import scale_by_rms as scale_by_rms
-from gradx.optimizers.rmsprop import scale_by_stddev as scale_by_stddev
-from gradx.optimizers.sgd import sgd as sgd
-from gradx.scheduled import schedule as schedule
-from gradx.schedules.cosine import cosine_decay_schedule as cosine_decay_schedule
-from gradx.schedules.cosine import cosine_restarts_schedule as cosine_restarts_schedule
-from gradx.schedules.cosine import sgdr_schedule as sgdr_schedule
-from gradx.schedules.exponential import exponential_decay as exponential_decay
-from gradx.schedules.exponential import inverse_sqrt_schedule as inverse_sqrt_schedule
-from gradx.schedules.exponential import step_decay_schedule as step_decay_schedule
-from gradx.schedules.onecycle import cosine_onecycle_schedule as cosine_onecycle_schedule
-from gradx.schedules.onecycle import linear_onecycle_schedule as linear_onecycle_schedule
-from gradx.schedules.piecewise import join_schedules as join_schedules
-from gradx.schedules.piecewise import multi_step_schedule as multi_step_schedule
-from gradx.schedules.piecewise import piecewise_constant_schedule as piecewise_constant_schedule
-from gradx.schedules.piecewise import piecewise_interpolate_schedule as piecewise_interpolate_schedule
-from gradx.schedules.polynomial import constant_schedule as constant_schedule
-from gradx.schedules.polynomial import linear_schedule as linear_schedule
-from gradx.schedules.polynomial import polynomial_schedule as polynomial_schedule
-from gradx.schedules.warmup import warmup_constant_schedule as warmup_constant_schedule
-from gradx.schedules.warmup import warmup_cosine_decay_schedule as warmup_cosine_decay_schedule
-from gradx.schedules.warmup import warmup_exponential_decay_schedule as warmup_exponential_decay_schedule
-from gradx.schedules.warmup import warmup_linear_decay_schedule as warmup_linear_decay_schedule
-from gradx.schedules.warmup import warmup_stable_decay_schedule as warmup_stable_decay_schedule
-from gradx.transforms.clip import adaptive_grad_clip as adaptive_grad_clip
-from gradx.transforms.clip import clip as clip
-from gradx.transforms.clip import clip_by_block_rms as clip_by_block_rms
-from gradx.transforms.clip import clip_by_global_norm as clip_by_global_norm
-from gradx.transforms.constrain import ZeroNansState as ZeroNansState
-from gradx.transforms.constrain import zero_nans as zero_nans
-from gradx.transforms.decay import add_decayed_weights as add_decayed_weights
-from gradx.transforms.momentum import EmaState as EmaState
-from gradx.transforms.momentum import TraceState as TraceState
-from gradx.transforms.momentum import ema as ema
-from gradx.transforms.momentum import momentum as momentum
-from gradx.transforms.noise import AddNoiseState as AddNoiseState
-from gradx.transforms.noise import add_noise as add_noise
-from gradx.transforms.normalize import centralize as centralize
-from gradx.transforms.scale import scale as scale
-from gradx.transforms.scale import scale_by_learning_rate as scale_by_learning_rate
-from gradx.transforms.scale import scale_by_schedule as scale_by_schedule
-from gradx.typing import Params as Params
-from gradx.typing import ScalarOrSchedule as ScalarOrSchedule
-from gradx.typing import Schedule as Schedule
-from gradx.typing import State as State
-from gradx.typing import Updates as Updates
-from gradx.wrappers.accumulate import MultiSteps as MultiSteps
-from gradx.wrappers.accumulate import MultiStepsState as MultiStepsState
-from gradx.wrappers.accumulate import flush as flush
-from gradx.wrappers.accumulate import has_updated as has_updated
-from gradx.wrappers.accumulate import skip_large_updates as skip_large_updates
-from gradx.wrappers.accumulate import skip_not_finite as skip_not_finite
-from gradx.wrappers.inject import InjectHyperparamsState as InjectHyperparamsState
-from gradx.wrappers.inject import inject_hyperparams as inject_hyperparams
-from gradx.wrappers.inject import set_hyperparams as set_hyperparams
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+from gradx import (
+    assignment,
+    diagnose,
+    linalg,
+    losses,
+    microbatching,
+    optimizers,
+    perturbations,
+    projections,
+    recipes,
+    schedules,
+    transforms,
+    tree,
+    tune,
+    wrappers,
+)
+from gradx.combine import MaskedState, PartitionState, chain, freeze, masked, named_chain, partition, set_to_zero
+from gradx.core import (
+    EmptyState,
+    GradientTransformation,
+    ScheduledState,
+    apply_updates,
+    identity,
+    stateless,
+    stateless_with_tree_map,
+    transformation,
+)
+from gradx.glossary import document_all
+from gradx.hyperparams import concrete, hyperparams, replace
+from gradx.optimizers import (
+    ScaleByAdaDeltaState,
+    ScaleByAdamState,
+    ScaleByRmsState,
+    ScaleByRssState,
+    ScaleByRStdDevState,
+    adadelta,
+    adagrad,
+    adam,
+    adamw,
+    nadam,
+    nadamw,
+    rmsprop,
+    scale_by_adadelta,
+    scale_by_adam,
+    scale_by_rms,
+    scale_by_rss,
+    scale_by_stddev,
+    sgd,
+)
+from gradx.scheduled import schedule
+from gradx.schedules import (
+    constant_schedule,
+    cosine_decay_schedule,
+    cosine_onecycle_schedule,
+    cosine_restarts_schedule,
+    exponential_decay,
+    inverse_sqrt_schedule,
+    join_schedules,
+    linear_onecycle_schedule,
+    linear_schedule,
+    multi_step_schedule,
+    piecewise_constant_schedule,
+    piecewise_interpolate_schedule,
+    polynomial_schedule,
+    sgdr_schedule,
+    step_decay_schedule,
+    warmup_constant_schedule,
+    warmup_cosine_decay_schedule,
+    warmup_exponential_decay_schedule,
+    warmup_linear_decay_schedule,
+    warmup_stable_decay_schedule,
+)
+from gradx.transforms import (
+    AddNoiseState,
+    EmaState,
+    TraceState,
+    ZeroNansState,
+    adaptive_grad_clip,
+    add_decayed_weights,
+    add_noise,
+    centralize,
+    clip,
+    clip_by_block_rms,
+    clip_by_global_norm,
+    ema,
+    momentum,
+    scale,
+    scale_by_learning_rate,
+    scale_by_schedule,
+    zero_nans,
+)
+from gradx.typing import Params, ScalarOrSchedule, Schedule, State, Updates
+from gradx.wrappers import (
+    InjectHyperparamsState,
+    MultiSteps,
+    MultiStepsState,
+    flush,
+    has_updated,
+    inject_hyperparams,
+    set_hyperparams,
+    skip_large_updates,
+    skip_not_finite,
+)
+
+if TYPE_CHECKING:
+    from gradx import testing as testing
+    from gradx import viz as viz
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AddNoiseState",
+    "EmaState",
+    "EmptyState",
+    "GradientTransformation",
+    "InjectHyperparamsState",
+    "MaskedState",
+    "MultiSteps",
+    "MultiStepsState",
+    "Params",
+    "PartitionState",
+    "ScalarOrSchedule",
+    "ScaleByAdaDeltaState",
+    "ScaleByAdamState",
+    "ScaleByRStdDevState",
+    "ScaleByRmsState",
+    "ScaleByRssState",
+    "Schedule",
+    "ScheduledState",
+    "State",
+    "TraceState",
+    "Updates",
+    "ZeroNansState",
+    "adadelta",
+    "adagrad",
+    "adam",
+    "adamw",
+    "adaptive_grad_clip",
+    "add_decayed_weights",
+    "add_noise",
+    "apply_updates",
+    "assignment",
+    "centralize",
+    "chain",
+    "clip",
+    "clip_by_block_rms",
+    "clip_by_global_norm",
+    "concrete",
+    "constant_schedule",
+    "cosine_decay_schedule",
+    "cosine_onecycle_schedule",
+    "cosine_restarts_schedule",
+    "diagnose",
+    "ema",
+    "exponential_decay",
+    "flush",
+    "freeze",
+    "has_updated",
+    "hyperparams",
+    "identity",
+    "inject_hyperparams",
+    "inverse_sqrt_schedule",
+    "join_schedules",
+    "linalg",
+    "linear_onecycle_schedule",
+    "linear_schedule",
+    "losses",
+    "masked",
+    "microbatching",
+    "momentum",
+    "multi_step_schedule",
+    "nadam",
+    "nadamw",
+    "named_chain",
+    "optimizers",
+    "partition",
+    "perturbations",
+    "piecewise_constant_schedule",
+    "piecewise_interpolate_schedule",
+    "polynomial_schedule",
+    "projections",
+    "recipes",
+    "replace",
+    "rmsprop",
+    "scale",
+    "scale_by_adadelta",
+    "scale_by_adam",
+    "scale_by_learning_rate",
+    "scale_by_rms",
+    "scale_by_rss",
+    "scale_by_schedule",
+    "scale_by_stddev",
+    "schedule",
+    "schedules",
+    "set_hyperparams",
+    "set_to_zero",
+    "sgd",
+    "sgdr_schedule",
+    "skip_large_updates",
+    "skip_not_finite",
+    "stateless",
+    "stateless_with_tree_map",
+    "step_decay_schedule",
+    "transformation",
+    "transforms",
+    "tree",
+    "tune",
+    "warmup_constant_schedule",
+    "warmup_cosine_decay_schedule",
+    "warmup_exponential_decay_schedule",
+    "warmup_linear_decay_schedule",
+    "warmup_stable_decay_schedule",
+    "wrappers",
+    "zero_nans",
+]
+
+_LAZY = ("testing", "viz")
+"""Imported when first asked for: they are not needed to train."""
+
+document_all(globals(), __all__)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_LAZY, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        try:
+            return importlib.import_module(f"gradx.{name}")
+        except ImportError as error:  # matplotlib is an extra; help() and hasattr() go on without it
+            raise AttributeError(str(error)) from error
+    if name.startswith("_"):
+        raise AttributeError(f"module 'gradx' has no attribute {name!r}")
+    # (`from gradx import unknown` would look for the attribute first, and end here again)
+    raise AttributeError(importlib.import_module("gradx.unknown").message(sys.modules[__name__], name))

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gradx import checks, numerics
+from gradx import checks, glossary, numerics
 
 FREE = -1
 """Stands for the partner of a row or column that has none."""
@@ -229,3 +229,8 @@ def _less(x: _Cost, y: _Cost) -> jax.Array:
 def _argmin(cost: _Cost) -> jax.Array:
     least = cost.infinite == jnp.min(cost.infinite)
     return jnp.argmin(jnp.where(least, cost.finite, jnp.inf)).astype(jnp.int32)
+
+
+__all__ = ["base_hungarian_algorithm", "hungarian_algorithm"]
+
+__dir__ = glossary.document_all(globals(), __all__)

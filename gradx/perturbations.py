@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
-from gradx import checks, numerics
+from gradx import checks, glossary, numerics
 from gradx.typing import PyTree, Range
 
 
@@ -148,3 +148,8 @@ def _draw(owner: str, key: jax.Array, x: PyTree, num_samples: int, sigma: Any, n
 def _tangent_only(x: jax.Array) -> jax.Array:
     """Return exact zeros with the derivatives of `x`."""
     return x - jax.lax.stop_gradient(x)
+
+
+__all__ = ["Gumbel", "Noise", "Normal", "make_perturbed_fun"]
+
+__dir__ = glossary.document_all(globals(), __all__)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from gradx import checks, tree
+from gradx import checks, glossary, tree
 from gradx.core import GradientTransformation, apply_updates
 from gradx.typing import Params, PyTree, State, Updates
 
@@ -387,3 +387,8 @@ def _types(x: PyTree, *, weak: bool = True) -> PyTree:
 
 def _is_plain(x: jax.Array) -> bool:
     return not jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+__all__ = ["CONTRACT", "Subject", "assert_close", "assert_finite", "check_transform", "example_params"]
+
+__dir__ = glossary.document_all(globals(), __all__)

@@ -62,10 +62,13 @@ class StorageDType(NamedTuple):
 class OfParams(NamedTuple):
     """Marks an argument for which a function of the parameters may stand."""
 
+    name: str
+    """What the annotation is called where a signature is shown."""
 
-Mask = Annotated[PyTree | Callable[[Params], PyTree], OfParams()]
+
+Mask = Annotated[PyTree | Callable[[Params], PyTree], OfParams("Mask")]
 """A pytree of bools, a prefix of the parameters, or a function from the parameters to one."""
-Labels = Annotated[PyTree | Callable[[Params], PyTree], OfParams()]
+Labels = Annotated[PyTree | Callable[[Params], PyTree], OfParams("Labels")]
 """A pytree of labels, a prefix of the parameters, or a function from the parameters to one."""
 
 ScalarOrSchedule = Annotated[float | jax.Array | Schedule, Range(schedule=True)]

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from gradx import checks
+from gradx import checks, glossary
 from gradx.arguments import Arguments
 from gradx.labels import by_label
 
@@ -277,6 +277,7 @@ def _decorate(cls: type[V], function: Callable) -> Callable[..., V]:
         return value
 
     vars(factory)["arguments"] = known
+    glossary.document(factory, known.signature, cls.__name__, known=_is_of_gradx(function))
     return factory
 
 

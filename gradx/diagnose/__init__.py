@@ -3,8 +3,11 @@
 `step_statistics` is pure and jit-safe; its results stacked along the steps are a history, which `explain` reads.
 """
 
-from gradx.diagnose.findings import Finding as Finding
-from gradx.diagnose.rules import explain as explain
-from gradx.diagnose.statistics import StepStatistics as StepStatistics
-from gradx.diagnose.statistics import stack as stack
-from gradx.diagnose.statistics import step_statistics as step_statistics
+from gradx.diagnose.findings import Finding
+from gradx.diagnose.rules import explain
+from gradx.diagnose.statistics import StepStatistics, stack, step_statistics
+from gradx.glossary import document_all
+
+__all__ = ["Finding", "StepStatistics", "explain", "stack", "step_statistics"]
+
+__dir__ = document_all(globals(), __all__)

@@ -1,13 +1,19 @@
 """Linear algebra: arrays in, arrays out."""
 
-from gradx.linalg.inverse_root import (
-    matrix_inverse_pth_root as matrix_inverse_pth_root,
-)
-from gradx.linalg.inverse_root import (
-    matrix_inverse_pth_root_eigh as matrix_inverse_pth_root_eigh,
-)
-from gradx.linalg.least_squares import nnls as nnls
-from gradx.linalg.newton_schulz import COEFFICIENTS as COEFFICIENTS
-from gradx.linalg.newton_schulz import Coefficients as Coefficients
-from gradx.linalg.newton_schulz import orthogonalize as orthogonalize
-from gradx.linalg.power import power_iteration as power_iteration
+from gradx.glossary import document_all
+from gradx.linalg.inverse_root import matrix_inverse_pth_root, matrix_inverse_pth_root_eigh
+from gradx.linalg.least_squares import nnls
+from gradx.linalg.newton_schulz import COEFFICIENTS, Coefficients, orthogonalize
+from gradx.linalg.power import power_iteration
+
+__all__ = [
+    "COEFFICIENTS",
+    "Coefficients",
+    "matrix_inverse_pth_root",
+    "matrix_inverse_pth_root_eigh",
+    "nnls",
+    "orthogonalize",
+    "power_iteration",
+]
+
+__dir__ = document_all(globals(), __all__)

@@ -1,9 +1,10 @@
 """Functions of a batch, computed a few rows at a time."""
 
-from gradx.microbatching.accumulators import AccumulationType as AccumulationType
-from gradx.microbatching.accumulators import Accumulator as Accumulator
-from gradx.microbatching.batches import reshape_batch_axis as reshape_batch_axis
-from gradx.microbatching.functions import Aux as Aux
-from gradx.microbatching.functions import micro_grad as micro_grad
-from gradx.microbatching.functions import micro_vmap as micro_vmap
-from gradx.microbatching.functions import microbatch as microbatch
+from gradx.glossary import document_all
+from gradx.microbatching.accumulators import AccumulationType, Accumulator
+from gradx.microbatching.batches import reshape_batch_axis
+from gradx.microbatching.functions import Aux, micro_grad, micro_vmap, microbatch
+
+__all__ = ["AccumulationType", "Accumulator", "Aux", "micro_grad", "micro_vmap", "microbatch", "reshape_batch_axis"]
+
+__dir__ = document_all(globals(), __all__)

@@ -1,16 +1,32 @@
 """Euclidean projections onto convex sets (and two spheres), of pytrees."""
 
-from gradx.projections.boxes import projection_box as projection_box
-from gradx.projections.boxes import projection_hypercube as projection_hypercube
-from gradx.projections.boxes import projection_linf_ball as projection_linf_ball
-from gradx.projections.boxes import projection_non_negative as projection_non_negative
-from gradx.projections.planes import projection_affine_set as projection_affine_set
-from gradx.projections.planes import projection_halfspace as projection_halfspace
-from gradx.projections.planes import projection_hyperplane as projection_hyperplane
-from gradx.projections.planes import projection_vector as projection_vector
-from gradx.projections.simplexes import projection_l1_ball as projection_l1_ball
-from gradx.projections.simplexes import projection_l1_sphere as projection_l1_sphere
-from gradx.projections.simplexes import projection_simplex as projection_simplex
-from gradx.projections.spheres import projection_l2_ball as projection_l2_ball
-from gradx.projections.spheres import projection_l2_sphere as projection_l2_sphere
-from gradx.projections.transport import projection_transport as projection_transport
+from gradx.glossary import document_all
+from gradx.projections.boxes import projection_box, projection_hypercube, projection_linf_ball, projection_non_negative
+from gradx.projections.planes import (
+    projection_affine_set,
+    projection_halfspace,
+    projection_hyperplane,
+    projection_vector,
+)
+from gradx.projections.simplexes import projection_l1_ball, projection_l1_sphere, projection_simplex
+from gradx.projections.spheres import projection_l2_ball, projection_l2_sphere
+from gradx.projections.transport import projection_transport
+
+__all__ = [
+    "projection_affine_set",
+    "projection_box",
+    "projection_halfspace",
+    "projection_hypercube",
+    "projection_hyperplane",
+    "projection_l1_ball",
+    "projection_l1_sphere",
+    "projection_l2_ball",
+    "projection_l2_sphere",
+    "projection_linf_ball",
+    "projection_non_negative",
+    "projection_simplex",
+    "projection_transport",
+    "projection_vector",
+]
+
+__dir__ = document_all(globals(), __all__)

@@ -8,13 +8,11 @@
 language(steps=1000)
 """
 
-from gradx.recipes.compositions import control as control
-from gradx.recipes.compositions import gan as gan
-from gradx.recipes.compositions import general as general
-from gradx.recipes.compositions import images as images
-from gradx.recipes.compositions import language as language
-from gradx.recipes.compositions import recurrent as recurrent
-from gradx.recipes.compositions import stream as stream
-from gradx.recipes.roles import kernels as kernels
-from gradx.recipes.suggestions import suggest as suggest
-from gradx.recipes.suggestions import table as table
+from gradx.glossary import document_all
+from gradx.recipes.compositions import control, gan, general, images, language, recurrent, stream
+from gradx.recipes.roles import kernels
+from gradx.recipes.suggestions import suggest, table
+
+__all__ = ["control", "gan", "general", "images", "kernels", "language", "recurrent", "stream", "suggest", "table"]
+
+__dir__ = document_all(globals(), __all__)

@@ -1,1 +1,32 @@
 """Building blocks: transformations that are no optimizer by themselves."""
+
+from gradx.glossary import document_all
+from gradx.transforms.clip import adaptive_grad_clip, clip, clip_by_block_rms, clip_by_global_norm
+from gradx.transforms.constrain import ZeroNansState, zero_nans
+from gradx.transforms.decay import add_decayed_weights
+from gradx.transforms.momentum import EmaState, TraceState, ema, momentum
+from gradx.transforms.noise import AddNoiseState, add_noise
+from gradx.transforms.normalize import centralize
+from gradx.transforms.scale import scale, scale_by_learning_rate, scale_by_schedule
+
+__all__ = [
+    "AddNoiseState",
+    "EmaState",
+    "TraceState",
+    "ZeroNansState",
+    "adaptive_grad_clip",
+    "add_decayed_weights",
+    "add_noise",
+    "centralize",
+    "clip",
+    "clip_by_block_rms",
+    "clip_by_global_norm",
+    "ema",
+    "momentum",
+    "scale",
+    "scale_by_learning_rate",
+    "scale_by_schedule",
+    "zero_nans",
+]
+
+__dir__ = document_all(globals(), __all__)

@@ -8,46 +8,69 @@ no leaf. Sums, norms and new trees are at least float32, however low the precisi
 5.0
 """
 
-from gradx.tree.arithmetic import add as add
-from gradx.tree.arithmetic import add_scale as add_scale
-from gradx.tree.arithmetic import clip as clip
-from gradx.tree.arithmetic import conj as conj
-from gradx.tree.arithmetic import div as div
-from gradx.tree.arithmetic import mul as mul
-from gradx.tree.arithmetic import real as real
-from gradx.tree.arithmetic import scale as scale
-from gradx.tree.arithmetic import sub as sub
-from gradx.tree.arithmetic import where as where
-from gradx.tree.casts import cast as cast
-from gradx.tree.casts import cast_like as cast_like
-from gradx.tree.casts import dtype as dtype
-from gradx.tree.casts import lift as lift
-from gradx.tree.casts import unwrap_random_key_data as unwrap_random_key_data
-from gradx.tree.creation import batch_shape as batch_shape
-from gradx.tree.creation import copy as copy
-from gradx.tree.creation import full_like as full_like
-from gradx.tree.creation import ones_like as ones_like
-from gradx.tree.creation import random_like as random_like
-from gradx.tree.creation import real_full_like as real_full_like
-from gradx.tree.creation import split_key_like as split_key_like
-from gradx.tree.creation import zeros_like as zeros_like
-from gradx.tree.mapping import map_leaves as map_leaves
-from gradx.tree.moments import bias_correction as bias_correction
-from gradx.tree.moments import update_infinity_moment as update_infinity_moment
-from gradx.tree.moments import update_moment as update_moment
-from gradx.tree.moments import update_moment_per_elem_norm as update_moment_per_elem_norm
-from gradx.tree.reductions import allclose as allclose
-from gradx.tree.reductions import max as max
-from gradx.tree.reductions import min as min
-from gradx.tree.reductions import norm as norm
-from gradx.tree.reductions import size as size
-from gradx.tree.reductions import sum as sum
-from gradx.tree.reductions import vdot as vdot
-from gradx.tree.states import get as get
-from gradx.tree.states import get_all_with_path as get_all_with_path
-from gradx.tree.states import map_params as map_params
-from gradx.tree.states import set as set
-from gradx.tree.structure import broadcast as broadcast
-from gradx.tree.structure import map_with_path as map_with_path
-from gradx.tree.structure import paths as paths
-from gradx.tree.structure import unbox as unbox
+from gradx.glossary import document_all
+from gradx.tree.arithmetic import add, add_scale, clip, conj, div, mul, real, scale, sub, where
+from gradx.tree.casts import cast, cast_like, dtype, lift, unwrap_random_key_data
+from gradx.tree.creation import (
+    batch_shape,
+    copy,
+    full_like,
+    ones_like,
+    random_like,
+    real_full_like,
+    split_key_like,
+    zeros_like,
+)
+from gradx.tree.mapping import map_leaves
+from gradx.tree.moments import bias_correction, update_infinity_moment, update_moment, update_moment_per_elem_norm
+from gradx.tree.reductions import allclose, max, min, norm, size, sum, vdot
+from gradx.tree.states import get, get_all_with_path, map_params, set
+from gradx.tree.structure import broadcast, map_with_path, paths, unbox
+
+__all__ = [
+    "add",
+    "add_scale",
+    "allclose",
+    "batch_shape",
+    "bias_correction",
+    "broadcast",
+    "cast",
+    "cast_like",
+    "clip",
+    "conj",
+    "copy",
+    "div",
+    "dtype",
+    "full_like",
+    "get",
+    "get_all_with_path",
+    "lift",
+    "map_leaves",
+    "map_params",
+    "map_with_path",
+    "max",
+    "min",
+    "mul",
+    "norm",
+    "ones_like",
+    "paths",
+    "random_like",
+    "real",
+    "real_full_like",
+    "scale",
+    "set",
+    "size",
+    "split_key_like",
+    "sub",
+    "sum",
+    "unbox",
+    "unwrap_random_key_data",
+    "update_infinity_moment",
+    "update_moment",
+    "update_moment_per_elem_norm",
+    "vdot",
+    "where",
+    "zeros_like",
+]
+
+__dir__ = document_all(globals(), __all__)

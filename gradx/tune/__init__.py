@@ -6,9 +6,11 @@
 True
 """
 
-from gradx.tune.lr_find import LearningRateCurve as LearningRateCurve
-from gradx.tune.lr_find import lr_find as lr_find
-from gradx.tune.members import grid as grid
-from gradx.tune.members import stack as stack
-from gradx.tune.sweep import SweepResult as SweepResult
-from gradx.tune.sweep import sweep as sweep
+from gradx.glossary import document_all
+from gradx.tune.lr_find import LearningRateCurve, lr_find
+from gradx.tune.members import grid, stack
+from gradx.tune.sweep import SweepResult, sweep
+
+__all__ = ["LearningRateCurve", "SweepResult", "grid", "lr_find", "stack", "sweep"]
+
+__dir__ = document_all(globals(), __all__)

@@ -12,12 +12,22 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError("gradx.viz draws with matplotlib: run pip install '.[viz]' in a clone of gradx") from error
 
-from gradx.viz.curves import learning_rate_curve as learning_rate_curve
-from gradx.viz.curves import schedules as schedules
-from gradx.viz.curves import training_curves as training_curves
-from gradx.viz.layers import layer_heat_map as layer_heat_map
-from gradx.viz.surfaces import SURFACES as SURFACES
-from gradx.viz.surfaces import Surface as Surface
-from gradx.viz.surfaces import descend as descend
-from gradx.viz.trajectories import animate_trajectories as animate_trajectories
-from gradx.viz.trajectories import trajectories as trajectories
+from gradx.glossary import document_all
+from gradx.viz.curves import learning_rate_curve, schedules, training_curves
+from gradx.viz.layers import layer_heat_map
+from gradx.viz.surfaces import SURFACES, Surface, descend
+from gradx.viz.trajectories import animate_trajectories, trajectories
+
+__all__ = [
+    "SURFACES",
+    "Surface",
+    "animate_trajectories",
+    "descend",
+    "layer_heat_map",
+    "learning_rate_curve",
+    "schedules",
+    "training_curves",
+    "trajectories",
+]
+
+__dir__ = document_all(globals(), __all__)
