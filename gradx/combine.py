@@ -61,7 +61,15 @@ def chain(*parts: GradientTransformation) -> Any:
 def named_chain(*parts: tuple[str, GradientTransformation]) -> Any:
     """Apply the parts of `(name, transformation)` pairs one after the other; names outlive insertions in checkpoints.
 
+    Args:
+      *parts: pairs of a name and a transformation.
+
     State: a dict from name to state.
+
+    >>> import gradx
+    >>> tx = gradx.named_chain(("clip", gradx.clip(1.0)), ("step", gradx.sgd(0.1, momentum=0.9)))
+    >>> list(tx.init(0.0))
+    ['clip', 'step']
     """
     for part in parts:
         if not (isinstance(part, tuple) and len(part) == 2 and isinstance(part[0], str)):
@@ -99,6 +107,13 @@ def masked(inner: GradientTransformation, mask: Mask) -> Any:
         removed, so that paths read the same at init and at update). A callable pytree is a mask, not a function.
 
     State: the inner state on the chosen leaves.
+
+    >>> import gradx
+    >>> tx = gradx.masked(gradx.scale(-1.0), {"w": True, "b": False})
+    >>> params = {"w": 0.0, "b": 0.0}
+    >>> updates, _ = tx.update({"w": 4.0, "b": 4.0}, tx.init(params))
+    >>> float(updates["w"]), float(updates["b"])
+    (-4.0, 4.0)
     """
     _check_part("masked", "inner", inner)
 
@@ -172,7 +187,16 @@ def partition(transforms: Mapping[Hashable, GradientTransformation], param_label
 
 @transformation
 def set_to_zero() -> Any:
-    """Replace every update by zero: the parameters stay. State: none."""
+    """Replace every update by zero: the parameters stay.
+
+    State: none.
+
+    >>> import gradx
+    >>> tx = gradx.set_to_zero()
+    >>> updates, _ = tx.update(4.0, tx.init(0.0))
+    >>> float(updates)
+    0.0
+    """
 
     def init(params: Params) -> EmptyState:
         return EmptyState()
@@ -185,7 +209,15 @@ def set_to_zero() -> Any:
 
 @transformation
 def freeze(mask: Mask) -> Any:
-    """Set the update to zero where the mask is True, and leave it alone elsewhere; put it last in a chain."""
+    """Set the update to zero where the mask is True, and leave it alone elsewhere; put it last in a chain.
+
+    >>> import gradx
+    >>> tx = gradx.chain(gradx.sgd(1.0), gradx.freeze({"w": False, "b": True}))
+    >>> params = {"w": 0.0, "b": 0.0}
+    >>> updates, _ = tx.update({"w": 4.0, "b": 4.0}, tx.init(params))
+    >>> float(updates["w"]), float(updates["b"])
+    (-4.0, 0.0)
+    """
     return masked(set_to_zero(), mask)
 
 

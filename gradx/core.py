@@ -30,6 +30,15 @@ class GradientTransformation(Value):
 
     `GradientTransformation(init, update)` makes one from two functions; `@transformation` makes a factory return them.
     `init, update = tx` unpacks it.
+
+    Args:
+      init: from parameters to the state.
+      update: from (updates, state, params) and named extras to (updates, state).
+
+    >>> import gradx
+    >>> tx = gradx.GradientTransformation(lambda params: (), lambda updates, state, params=None: (-updates, state))
+    >>> float(tx.update(4.0, tx.init(0.0))[0])
+    -4.0
     """
 
     __slots__ = ()
@@ -149,7 +158,16 @@ _from_functions.__name__ = "GradientTransformation"  # what the value prints as;
 
 @transformation
 def identity() -> Any:
-    """Return the updates as they are. State: none."""
+    """Return the updates as they are.
+
+    State: none.
+
+    >>> import gradx
+    >>> tx = gradx.identity()
+    >>> updates, _ = tx.update(4.0, tx.init(0.0))
+    >>> float(updates)
+    4.0
+    """
 
     def init(params: Params) -> EmptyState:
         return EmptyState()
@@ -162,10 +180,22 @@ def identity() -> Any:
 
 @transformation
 def stateless(f: Callable[..., Updates]) -> Any:
-    """Make a transformation of `f(updates, params) -> updates`. State: none.
+    """Make a transformation of `f(updates, params) -> updates`.
 
     `params` arrives as `None` when the caller gave none. The value is equal to another only if `f` is the same
     function.
+
+    Args:
+      f: a pure function of the trees of updates and parameters.
+
+    State: none.
+
+    >>> import gradx, jax
+    >>> def negate(updates, params):
+    ...     return jax.tree.map(lambda u: -u, updates)
+    >>> tx = gradx.stateless(negate)
+    >>> float(tx.update(4.0, tx.init(0.0))[0])
+    -4.0
     """
 
     def init(params: Params) -> EmptyState:
@@ -179,7 +209,18 @@ def stateless(f: Callable[..., Updates]) -> Any:
 
 @transformation
 def stateless_with_tree_map(f: Callable[..., jax.Array]) -> Any:
-    """Make a transformation of `f(update, param) -> update` on the leaves. State: none. Needs: params."""
+    """Make a transformation of `f(update, param) -> update` on the leaves.
+
+    Args:
+      f: a pure function of one update and its parameter.
+
+    State: none. Needs: params.
+
+    >>> import gradx
+    >>> tx = gradx.stateless_with_tree_map(lambda update, param: update * abs(param))
+    >>> float(tx.update(4.0, tx.init(0.5), 0.5)[0])
+    2.0
+    """
 
     def update(updates: Updates, params: Params) -> Updates:
         return jax.tree.map(f, updates, params)
@@ -192,6 +233,11 @@ def apply_updates(params: Params, updates: Updates) -> Params:
 
     Leaves without an update (`None` or `float0`) stay as they are. Raises ValueError where an update has another shape
     than its parameter, or is complex for a real one.
+
+    >>> import gradx
+    >>> params = gradx.apply_updates({"w": 1.0}, {"w": -0.25})
+    >>> float(params["w"])
+    0.75
     """
 
     def add(path: tuple, update: Any, param: Any) -> Any:

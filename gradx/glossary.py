@@ -1,11 +1,13 @@
 """What the arguments mean, each in one place: `?` and `help()` show it wherever a docstring is silent.
 
 `document` gives a factory a signature that a person can read and completes the `Args:` of its docstring; `document_all`
-does the same for the plain functions of a package. A docstring's own words win. What static checkers see stays.
+does the same for the plain functions of a package. A docstring's own words win, then those of the functions to which it
+points ("the rest as in `scale_by_adam`"), then the glossary's. What static checkers see stays.
 """
 
 import functools
 import inspect
+import re
 import types
 from collections.abc import Callable, Iterable
 from typing import Any, Union, get_args, get_origin
@@ -114,7 +116,9 @@ def document(function: Callable, signature: inspect.Signature, returns: str | No
     shown = result if result is signature.empty and returns is None else Shown(returns or spelt(result))
     vars(function)["__signature__"] = inspect.Signature(parameters, return_annotation=shown)
     if known and function.__doc__:
-        function.__doc__ = completed(function.__doc__, tuple(signature.parameters))
+        text = inspect.cleandoc(function.__doc__)
+        namespace = inspect.unwrap(function).__globals__
+        function.__doc__ = completed(text, tuple(signature.parameters), _pointed_at(text, namespace))
 
 
 def document_all(namespace: dict[str, Any], names: Iterable[str]) -> Callable[[], list[str]]:
@@ -129,17 +133,21 @@ def document_all(namespace: dict[str, Any], names: Iterable[str]) -> Callable[[]
     return lambda: sorted(names)
 
 
-def completed(docstring: str, names: tuple[str, ...]) -> str:
-    """Return the docstring with an entry in `Args:` for every name, in their order; words of its own stay.
+def completed(text: str, names: tuple[str, ...], pointed_at: dict[str, str] | None = None) -> str:
+    """Return a docstring with an entry in `Args:` for every name, in their order; words of its own stay.
 
     A docstring without the section gets one, in front of its first example.
+
+    Args:
+      text: the docstring, without indentation.
+      names: the arguments.
+      pointed_at: from argument to entry, where other docstrings describe it.
     """
-    text = inspect.cleandoc(docstring)
     before, _, after = text.partition("\nArgs:\n")
     own, after = _entries(after)
-    described = {name: entry for entry in own for name in _names(entry)}
-    silent = {name: f"  {name}: {GLOSSARY[name]}" for name in names if name in GLOSSARY}
-    lines = list(dict.fromkeys((silent | described)[name] for name in names if name in silent or name in described))
+    entries = {name: f"  {name}: {GLOSSARY[name]}" for name in names if name in GLOSSARY}
+    entries |= (pointed_at or {}) | _by_name(own)
+    lines = list(dict.fromkeys(entries[name] for name in names if name in entries))
     lines += [entry for entry in own if entry not in lines]
     if lines == own:
         return text
@@ -148,6 +156,23 @@ def completed(docstring: str, names: tuple[str, ...]) -> str:
         after = f"{mark.lstrip()}{after}"
     section = "\n".join(["Args:", *lines])
     return f"{before.rstrip()}\n\n{section}" + (f"\n\n{after}" if after else "")
+
+
+def _pointed_at(text: str, namespace: dict[str, Any]) -> dict[str, str]:
+    """Return the entries of the functions whose arguments the docstring says are the same: "as in `adam`"."""
+    found: dict[str, str] = {}
+    for name in _POINTER.findall(text):
+        docstring = getattr(namespace.get(name), "__doc__", None) or ""
+        _, _, section = inspect.cleandoc(docstring).partition("\nArgs:\n")
+        found = _by_name(_entries(section)[0]) | found
+    return found
+
+
+_POINTER = re.compile(r"(?:those of|as|as in|as for)\s`(\w+)`")
+
+
+def _by_name(entries: list[str]) -> dict[str, str]:
+    return {name.strip(" *"): entry for entry in entries for name in entry.partition(":")[0].split(",")}
 
 
 def _entries(text: str) -> tuple[list[str], str]:
@@ -161,10 +186,6 @@ def _entries(text: str) -> tuple[list[str], str]:
         else:
             entries.append(line)
     return entries, "\n".join(lines[end:]).lstrip("\n")
-
-
-def _names(entry: str) -> list[str]:
-    return [name.strip(" *") for name in entry.partition(":")[0].split(",")]
 
 
 def _shown(parameter: inspect.Parameter) -> Any:

@@ -48,6 +48,10 @@ def replace(tx: GradientTransformation, **changes: Any) -> GradientTransformatio
     A name is looked for in `tx` itself first, then in its parts, where it must be in one alone; `**{"adam/b1": 0.8}`
     says which. The state stays valid as long as a float replaces a float, or a schedule a schedule.
 
+    Args:
+      tx: the transformation, which stays as it is.
+      **changes: new values by the arguments' names.
+
     Raises TypeError when no part has the name, or more than one; the message lists what there is.
 
     >>> import gradx

@@ -37,6 +37,12 @@ def scale_by_adadelta(rho: Decay = 0.9, eps: Positive = 1e-6) -> Any:
       eps: above 0: the first steps have its root for size.
 
     State: 2 numbers per parameter. Zeiler 2012, arXiv:1212.5701, Algorithm 1.
+
+    >>> import gradx
+    >>> tx = gradx.scale_by_adadelta(rho=0.0, eps=1.0)
+    >>> updates, _ = tx.update(3.0, tx.init(0.0))
+    >>> round(float(updates), 4)  # 3 · sqrt(1) / sqrt(10)
+    0.9487
     """
 
     def init(params: Params) -> ScaleByAdaDeltaState:
@@ -63,6 +69,7 @@ def adadelta(
       learning_rate: 1 is the paper's. (Optax's default None leaves the sign of the gradient, which ascends.)
       weight_decay: L2 regularisation: weight_decay · p is added to the gradient before it is scaled.
       weight_decay_mask: where to, as in `add_decayed_weights`.
+      eps: as in `scale_by_adadelta`, above 0: the first steps have its root for size.
 
     State: 2 numbers per parameter. Needs: params. Zeiler 2012, arXiv:1212.5701, Algorithm 1.
 

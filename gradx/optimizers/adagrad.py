@@ -31,6 +31,12 @@ def scale_by_rss(initial_accumulator_value: NonNegative = 0.1, eps: NonNegative 
       eps: added under the root (PyTorch adds it to the root).
 
     State: 1 number per parameter. Duchi, Hazan and Singer 2011, JMLR 12, Figure 1 (diagonal).
+
+    >>> import gradx
+    >>> tx = gradx.scale_by_rss(0.0, eps=0.0)
+    >>> updates, _ = tx.update(4.0, tx.init(0.0))
+    >>> float(updates)
+    1.0
     """
 
     def init(params: Params) -> ScaleByRssState:
@@ -46,6 +52,9 @@ def scale_by_rss(initial_accumulator_value: NonNegative = 0.1, eps: NonNegative 
 @transformation
 def adagrad(learning_rate: LearningRate, initial_accumulator_value: NonNegative = 0.1, eps: NonNegative = 1e-7) -> Any:
     """Adagrad: u = -learning_rate · g / sqrt(s + eps), s the sum of all |g|²; the steps shrink as 1/sqrt(t).
+
+    Args:
+      eps: added under the root, as in `scale_by_rss`.
 
     State: 1 number per parameter. Duchi, Hazan and Singer 2011, JMLR 12, Figure 1 (diagonal).
 

@@ -62,6 +62,12 @@ def scale_by_adam(
       nesterov: use the momentum of the next step (Dozat 2016).
 
     State: 2 numbers per parameter and int32[]. Kingma and Ba 2015, arXiv:1412.6980, Algorithm 1.
+
+    >>> import gradx
+    >>> tx = gradx.scale_by_adam()
+    >>> updates, _ = tx.update(3.0, tx.init(0.0))
+    >>> round(float(updates), 4)  # the first step is g / |g|
+    1.0
     """
 
     def init(params: Params) -> ScaleByAdamState:
@@ -127,8 +133,14 @@ def adamw(
       weight_decay: at least 0. Language models use about 0.1; the default 1e-4 is Optax's.
       mask: where to decay, as in `add_decayed_weights`; biases and norms are usually left out.
 
-    The rest as in `scale_by_adam`. State: 2 numbers per parameter. Needs: params.
+    The rest as in `scale_by_adam`.
+
+    State: 2 numbers per parameter. Needs: params.
     Loshchilov and Hutter 2019, arXiv:1711.05101, Algorithm 2.
+
+    >>> import gradx
+    >>> gradx.adamw(1e-3, weight_decay=0.1).expand().arguments["parts"][1]
+    add_decayed_weights(weight_decay=0.1)
     """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
@@ -152,6 +164,10 @@ def nadam(
     step.
 
     State: 2 numbers per parameter. Dozat 2016, "Incorporating Nesterov Momentum into Adam", Algorithm 2.
+
+    >>> import gradx
+    >>> gradx.nadam(1e-3).expand()
+    adam(learning_rate=0.001, nesterov=True)
     """
     return adam(learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov=True)
 
@@ -170,5 +186,9 @@ def nadamw(
     """NAdamW: NAdam with decoupled weight decay, as `adamw` is to `adam`.
 
     State: 2 numbers per parameter. Needs: params. Dozat 2016; Loshchilov and Hutter 2019, arXiv:1711.05101.
+
+    >>> import gradx
+    >>> gradx.nadamw(1e-3).expand()
+    adamw(learning_rate=0.001, nesterov=True)
     """
     return adamw(learning_rate, b1, b2, eps, eps_root, mu_dtype, weight_decay, mask, nesterov=True)

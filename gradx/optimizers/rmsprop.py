@@ -72,6 +72,12 @@ def scale_by_rms(
       bias_correction: divide nu by 1 - decay^t, which undoes a start at zero.
 
     State: 1 number per parameter and int32[]. Hinton 2012, lecture 6e of "Neural Networks for Machine Learning".
+
+    >>> import gradx
+    >>> tx = gradx.scale_by_rms(decay=0.75, eps=0.0)
+    >>> updates, _ = tx.update(3.0, tx.init(0.0))
+    >>> float(updates)  # 3 / sqrt(9 / 4)
+    2.0
     """
 
     def init(params: Params) -> ScaleByRmsState:
@@ -99,9 +105,15 @@ def scale_by_stddev(
 
     mu and nu are the running means of g and |g|².
 
-    Args: as `scale_by_rms`; `bias_correction` divides both means.
+    Arguments as in `scale_by_rms`; `bias_correction` divides both means.
 
     State: 2 numbers per parameter and int32[]. Graves 2013, arXiv:1308.0850, eq. 38-40.
+
+    >>> import gradx
+    >>> tx = gradx.scale_by_stddev(decay=0.5, eps=0.0)
+    >>> updates, _ = tx.update(3.0, tx.init(0.0))
+    >>> float(updates)  # 3 / sqrt(9 / 2 - 9 / 4)
+    2.0
     """
 
     def init(params: Params) -> ScaleByRStdDevState:

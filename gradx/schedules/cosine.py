@@ -51,6 +51,17 @@ def cosine_restarts_schedule(
     falls to alpha times its peak. From the end of the last cycle on: alpha times the last peak.
 
     Loshchilov and Hutter 2017, arXiv:1608.03983, eq. 5.
+
+    Args:
+      first_period: the steps of the first cycle.
+      cycles: how many.
+      period_factor: from the length of one cycle to the next's.
+      peak_factor: from the peak of one cycle to the next's, above 0.
+
+    >>> import gradx
+    >>> schedule = gradx.cosine_restarts_schedule(1.0, first_period=10, cycles=2, peak_factor=0.5)
+    >>> [round(float(schedule(step)), 4) for step in (0, 5, 10, 15, 20)]
+    [1.0, 0.5, 0.5, 0.25, 0.0]
     """
     lengths = [first_period * period_factor**i for i in range(cycles)]
     ends = [sum(lengths[: i + 1]) for i in range(cycles - 1)]
@@ -67,6 +78,12 @@ def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, float]]) -> Any:
 
     Args:
       cosine_kwargs: for each cycle the arguments of `warmup_cosine_decay_schedule`; a generator will do.
+
+    >>> import gradx
+    >>> cycle = {"init_value": 0.0, "peak_value": 1.0, "warmup_steps": 5, "decay_steps": 10}
+    >>> schedule = gradx.sgdr_schedule([cycle, cycle])
+    >>> [round(float(schedule(step)), 4) for step in (0, 5, 10, 15, 20)]
+    [0.0, 1.0, 0.0, 1.0, 0.0]
     """
     # A value is built from its arguments again and again, and a generator can be read but once.
     return _sgdr_schedule([dict(kwargs) for kwargs in cosine_kwargs])

@@ -29,6 +29,11 @@ def exponential_decay(
       decay_rate: above 0; above 1 the value grows.
       staircase: multiply only when another `transition_steps` have passed.
       end_value: bound: the least value where the rate is below 1, the largest where it is above.
+
+    >>> import gradx
+    >>> schedule = gradx.exponential_decay(1.0, transition_steps=10, decay_rate=0.25)
+    >>> [round(float(schedule(step)), 4) for step in (0, 5, 10)]
+    [1.0, 0.5, 0.25]
     """
 
     def at(step: ArrayLike) -> jax.Array:
@@ -51,6 +56,14 @@ def step_decay_schedule(init_value: Real, step_size: PositiveInt, gamma: Positiv
     """Multiply by `gamma` after every `step_size` steps (PyTorch's StepLR).
 
     Steps 0 to step_size - 1: init_value; there is no last step.
+
+    Args:
+      step_size: the steps between two multiplications, at least 1.
+
+    >>> import gradx
+    >>> schedule = gradx.step_decay_schedule(1.0, step_size=10)
+    >>> [round(float(schedule(step)), 4) for step in (0, 9, 10, 20)]
+    [1.0, 1.0, 0.1, 0.01]
     """
     return exponential_decay(init_value, step_size, gamma, staircase=True)
 
@@ -61,6 +74,11 @@ def inverse_sqrt_schedule(peak_value: Real, warmup_steps: PositiveInt, init_valu
 
     Step 0: init_value. Step warmup_steps: peak_value. There is no last step. Vaswani et al. 2017, arXiv:1706.03762, eq.
     3.
+
+    >>> import gradx
+    >>> schedule = gradx.inverse_sqrt_schedule(1.0, warmup_steps=10)
+    >>> [round(float(schedule(step)), 4) for step in (0, 5, 10, 40)]
+    [0.0, 0.5, 1.0, 0.5]
     """
 
     def at(step: ArrayLike) -> jax.Array:

@@ -29,6 +29,11 @@ def linear_onecycle_schedule(
 
     Errors: ValueError unless pct_start and pct_final leave each of the three spans a step.
     Smith and Topin 2018, arXiv:1708.07120. (The turns are not rounded to whole steps.)
+
+    >>> import gradx
+    >>> schedule = gradx.linear_onecycle_schedule(100, peak_value=1.0)
+    >>> [round(float(schedule(step)), 4) for step in (0, 15, 30, 85, 100)]
+    [0.04, 0.52, 1.0, 0.04, 0.0]
     """
     turns = (0, pct_start * transition_steps, pct_final * transition_steps, transition_steps)
     _check_spans("linear_onecycle_schedule", turns)
@@ -51,6 +56,11 @@ def cosine_onecycle_schedule(
 
     Errors: ValueError unless pct_start leaves both spans a step. Smith and Topin 2018, arXiv:1708.07120; half cosines
     as in fast.ai. (The turn is not rounded to a whole step.)
+
+    >>> import gradx
+    >>> schedule = gradx.cosine_onecycle_schedule(100, peak_value=1.0)
+    >>> [round(float(schedule(step)), 4) for step in (0, 30, 65, 100)]
+    [0.04, 1.0, 0.5, 0.0]
     """
     turns = (0, pct_start * transition_steps, transition_steps)
     _check_spans("cosine_onecycle_schedule", turns)

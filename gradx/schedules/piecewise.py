@@ -21,6 +21,10 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> 
     Steps before boundaries[0]: schedules[0]; from boundaries[i] on: schedules[i + 1] at step - boundaries[i].
     Step 0: schedules[0](0), or the next one's start where the first boundary is 0. The last schedule goes on for ever.
 
+    Args:
+      schedules: at least one.
+      boundaries: the steps at which the next one takes over.
+
     Errors: ValueError unless there is one boundary fewer than schedules and the boundaries rise from at least 0.
 
     >>> import gradx
@@ -56,6 +60,11 @@ def piecewise_constant_schedule(init_value: Real, boundaries_and_scales: Mapping
 
     Args:
       boundaries_and_scales: from step to factor; steps at least 0.
+
+    >>> import gradx
+    >>> schedule = gradx.piecewise_constant_schedule(1.0, {10: 0.5, 20: 0.5})
+    >>> [round(float(schedule(step)), 4) for step in (0, 10, 20)]
+    [1.0, 0.5, 0.25]
     """
     scales = dict(sorted((boundaries_and_scales or {}).items()))
     _check_rising("piecewise_constant_schedule: boundaries", list(scales), least=0)
@@ -74,6 +83,14 @@ def multi_step_schedule(init_value: Real, milestones: Sequence[int], gamma: Posi
     """Multiply by `gamma` at each milestone (PyTorch's MultiStepLR).
 
     Step 0: init_value. From the last milestone on: init_value · gamma^len(milestones). Milestones rise from at least 1.
+
+    Args:
+      milestones: the steps at which it falls.
+
+    >>> import gradx
+    >>> schedule = gradx.multi_step_schedule(1.0, [10, 20], gamma=0.5)
+    >>> [round(float(schedule(step)), 4) for step in (0, 10, 20)]
+    [1.0, 0.5, 0.25]
     """
     _check_rising("multi_step_schedule: milestones", milestones, least=1)
 
@@ -99,6 +116,11 @@ def piecewise_interpolate_schedule(
     Args:
       interpolate_type: "linear" or "cosine".
       boundaries_and_scales: from step to factor; steps at least 1.
+
+    >>> import gradx
+    >>> schedule = gradx.piecewise_interpolate_schedule("linear", 1.0, {10: 0.5})
+    >>> [round(float(schedule(step)), 4) for step in (0, 5, 10)]
+    [1.0, 0.75, 0.5]
     """
     if interpolate_type not in ("linear", "cosine"):
         raise ValueError(

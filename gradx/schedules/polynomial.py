@@ -42,7 +42,15 @@ def half_cosine(x: jax.Array) -> jax.Array:
 
 @schedule
 def constant_schedule(value: Real) -> Any:
-    """Return `value` at every step, the first and the last."""
+    """Return `value` at every step, the first and the last.
+
+    Args:
+      value: a number.
+
+    >>> import gradx
+    >>> float(gradx.constant_schedule(0.5)(99))
+    0.5
+    """
 
     def at(step: ArrayLike) -> jax.Array:
         return jnp.full(jnp.shape(step), value, jnp.result_type(float))
@@ -78,6 +86,11 @@ def polynomial_schedule(
 
     Step 0 and all up to `transition_begin`: init_value. Step transition_begin + transition_steps and all later:
     end_value (for power > 0).
+
+    >>> import gradx
+    >>> schedule = gradx.polynomial_schedule(1.0, 0.0, power=2, transition_steps=10)
+    >>> [round(float(schedule(step)), 4) for step in (0, 5, 10)]
+    [1.0, 0.25, 0.0]
     """
 
     def at(step: ArrayLike) -> jax.Array:

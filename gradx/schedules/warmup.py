@@ -18,6 +18,11 @@ def warmup_constant_schedule(init_value: Real, peak_value: Real, warmup_steps: N
     """Rise along a line, then hold.
 
     Step 0: init_value. Step warmup_steps and all later: peak_value, so at step 0 too if `warmup_steps` is 0.
+
+    >>> import gradx
+    >>> schedule = gradx.warmup_constant_schedule(0.0, 1.0, warmup_steps=10)
+    >>> [round(float(schedule(step)), 4) for step in (0, 5, 10, 99)]
+    [0.0, 0.5, 1.0, 1.0]
     """
 
     def at(step: ArrayLike) -> jax.Array:
@@ -70,6 +75,11 @@ def warmup_linear_decay_schedule(
       decay_steps: of the whole, the warmup included; more than `warmup_steps`.
 
     Falling to zero is what Bergsma et al. 2025, arXiv:2502.15938, found best for language models.
+
+    >>> import gradx
+    >>> schedule = gradx.warmup_linear_decay_schedule(0.0, 1.0, warmup_steps=10, decay_steps=110)
+    >>> [round(float(schedule(step)), 4) for step in (0, 10, 60, 110)]
+    [0.0, 1.0, 0.5, 0.0]
     """
     _check_fits("warmup_linear_decay_schedule", warmup_steps, decay_steps)
     return _rise_then(init_value, peak_value, warmup_steps, decay_steps, end_value, None)
@@ -104,6 +114,16 @@ def warmup_exponential_decay_schedule(
 
     Step 0: init_value. Step warmup_steps: peak_value (at step 0 too if it is 0). There is no last step; with
     `end_value` the value stops there. The rest as in `exponential_decay`.
+
+    Args:
+      transition_steps: the steps in which the value is multiplied by `decay_rate` once.
+
+    >>> import gradx
+    >>> schedule = gradx.warmup_exponential_decay_schedule(
+    ...     0.0, 1.0, warmup_steps=10, transition_steps=10, decay_rate=0.5
+    ... )
+    >>> [round(float(schedule(step)), 4) for step in (0, 10, 20)]
+    [0.0, 1.0, 0.5]
     """
     fall = exponential_decay(peak_value, transition_steps, decay_rate, transition_begin, staircase, end_value)
     if warmup_steps == 0:
@@ -128,8 +148,14 @@ def warmup_stable_decay_schedule(
 
     Args:
       shape: of the fall, x its passed share: "linear" 1 - x, "cosine" (1 + cos(pi x)) / 2, "sqrt" 1 - sqrt(x).
+      stable_steps: the steps at the peak, at least 0.
 
     Hu et al. 2024, arXiv:2404.06395, section 4.2; the fall 1 - sqrt(x): Hägele et al. 2024, arXiv:2405.18392.
+
+    >>> import gradx
+    >>> schedule = gradx.warmup_stable_decay_schedule(1.0, 10, stable_steps=80, decay_steps=10)
+    >>> [round(float(schedule(step)), 4) for step in (0, 10, 90, 95, 100)]
+    [0.0, 1.0, 1.0, 0.5, 0.0]
     """
     falls = {
         "linear": lambda x: 1 - x,

@@ -20,7 +20,16 @@ def clip_leaf(u: jax.Array, *, max_delta: jax.Array) -> jax.Array:
 
 @transformation
 def clip(max_delta: NonNegative) -> Any:
-    """Hold every entry within ±max_delta. State: none. NaN stays NaN."""
+    """Hold every entry within ±max_delta. NaN stays NaN.
+
+    State: none.
+
+    >>> import gradx
+    >>> tx = gradx.clip(1.0)
+    >>> updates, _ = tx.update(-3.0, tx.init(0.0))
+    >>> float(updates)
+    -1.0
+    """
 
     def update(updates: Updates, state: EmptyState) -> tuple[Updates, EmptyState]:
         return tree.map_leaves(clip_leaf, updates, max_delta=max_delta), state
@@ -44,6 +53,13 @@ def clip_by_global_norm(max_norm: NonNegative) -> Any:
     NaN; a NaN anywhere makes the whole update NaN, for nothing is known of its norm.
 
     State: none. Pascanu, Mikolov and Bengio 2013, arXiv:1211.5063, Algorithm 1.
+
+    >>> import gradx
+    >>> tx = gradx.clip_by_global_norm(1.0)
+    >>> params = {"w": 0.0, "b": 0.0}
+    >>> updates, _ = tx.update({"w": 3.0, "b": 4.0}, tx.init(params))  # of norm 5
+    >>> round(float(updates["w"]), 4), round(float(updates["b"]), 4)
+    (0.6, 0.8)
     """
 
     def update(updates: Updates, state: EmptyState) -> tuple[Updates, EmptyState]:
@@ -63,7 +79,16 @@ def clip_rms_leaf(u: jax.Array, *, threshold: jax.Array) -> jax.Array:
 def clip_by_block_rms(threshold: NonNegative) -> Any:
     """Shorten each array to root mean square at most `threshold`: u ← u · min(1, threshold / rms(u)).
 
+    Args:
+      threshold: the largest root mean square that passes, at least 0.
+
     State: none. Shazeer and Stern 2018, arXiv:1804.04235, section 6.
+
+    >>> import gradx
+    >>> tx = gradx.clip_by_block_rms(1.0)
+    >>> updates, _ = tx.update(4.0, tx.init(0.0))
+    >>> float(updates)
+    1.0
     """
 
     def update(updates: Updates, state: EmptyState) -> tuple[Updates, EmptyState]:
@@ -103,6 +128,12 @@ def adaptive_grad_clip(clipping: NonNegative, eps: Positive = 1e-3, axis: int | 
         the last, of three axes the first, and vectors and scalars as a whole.
 
     State: none. Needs: params. Brock et al. 2021, arXiv:2102.06171, eq. 3.
+
+    >>> import gradx
+    >>> tx = gradx.adaptive_grad_clip(0.5)
+    >>> updates, _ = tx.update(4.0, tx.init(2.0), 2.0)
+    >>> float(updates)  # half of the weight
+    1.0
     """
 
     def update(updates: Updates, state: EmptyState, params: Params) -> tuple[Updates, EmptyState]:

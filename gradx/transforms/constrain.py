@@ -25,7 +25,14 @@ def zero_nans_leaf(u: jax.Array, found: jax.Array) -> tuple[jax.Array, jax.Array
 
 @transformation
 def zero_nans() -> Any:
-    """Replace NaN by 0 and leave everything else, infinities too. State: bool[] per leaf."""
+    """Replace NaN by 0 and leave everything else, infinities too. State: bool[] per leaf.
+
+    >>> import gradx
+    >>> tx = gradx.zero_nans()
+    >>> updates, _ = tx.update(float("nan"), tx.init(0.0))
+    >>> float(updates)
+    0.0
+    """
 
     def init(params: Params) -> ZeroNansState:
         # A function of the parameters, so that inside shard_map the flag varies over the mesh as update's does.

@@ -28,6 +28,12 @@ def add_decayed_weights(weight_decay: NonNegative = 0.0, mask: Mask | None = Non
       mask: where to decay: a pytree of bools (a prefix will do), or a function from the parameters to one.
 
     State: none. Needs: params. Loshchilov and Hutter 2019, arXiv:1711.05101.
+
+    >>> import gradx
+    >>> tx = gradx.add_decayed_weights(0.5)
+    >>> updates, _ = tx.update(1.0, tx.init(4.0), 4.0)
+    >>> float(updates)
+    3.0
     """
     if mask is not None:
         return masked(add_decayed_weights(weight_decay), mask)

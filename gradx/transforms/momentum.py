@@ -44,6 +44,13 @@ def momentum(decay: Decay, nesterov: bool = False, accumulator_dtype: DType | No
       accumulator_dtype: dtype of m, else that of the parameters and at least float32.
 
     State: 1 number per parameter. Polyak 1964; Sutskever et al. 2013, eq. 3-4. (Optax calls this `trace`.)
+
+    >>> import gradx
+    >>> tx = gradx.momentum(0.5)
+    >>> updates, state = tx.update(1.0, tx.init(0.0))
+    >>> updates, state = tx.update(1.0, state)
+    >>> float(updates)
+    1.5
     """
 
     def init(params: Params) -> TraceState:
@@ -72,6 +79,12 @@ def ema(decay: Decay, debias: bool = True, accumulator_dtype: DType | None = Non
       accumulator_dtype: dtype of m, else that of the parameters and at least float32.
 
     State: 1 number per parameter and int32[].
+
+    >>> import gradx
+    >>> tx = gradx.ema(0.75, debias=False)
+    >>> updates, _ = tx.update(4.0, tx.init(0.0))
+    >>> float(updates)
+    1.0
     """
 
     def init(params: Params) -> EmaState:

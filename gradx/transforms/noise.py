@@ -47,6 +47,10 @@ def add_noise(eta: NonNegative, gamma: ScalarOrSchedule, key: Any = None, *, see
     The derivative by eta at 0, infinite in truth, is taken as 0.
 
     State: int32[] and a key. Neelakantan et al. 2015, arXiv:1511.06807, eq. 1.
+
+    >>> import gradx
+    >>> gradx.add_noise(eta=0.01, gamma=0.55, seed=0)
+    add_noise(eta=0.01, gamma=0.55, seed=0)
     """
     if (key is None) == (seed is None):
         raise TypeError("add_noise: give either key or seed")

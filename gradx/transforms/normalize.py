@@ -26,6 +26,13 @@ def centralize() -> Any:
     last. (Optax averages over all axes but the first, the units of the layout (outputs, inputs).)
 
     State: none. Yong et al. 2020, arXiv:2004.01461, eq. 1.
+
+    >>> import gradx, jax.numpy as jnp
+    >>> kernel = jnp.array([[1.0, 2.0], [3.0, 6.0]])
+    >>> tx = gradx.centralize()
+    >>> updates, _ = tx.update(kernel, tx.init(kernel))
+    >>> updates.tolist()
+    [[-1.0, -2.0], [1.0, 2.0]]
     """
 
     def update(updates: Updates, state: EmptyState) -> tuple[Updates, EmptyState]:

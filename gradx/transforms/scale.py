@@ -26,7 +26,16 @@ def no_state(params: Params) -> EmptyState:
 
 @transformation
 def scale(step_size: ScalarOrSchedule) -> Any:
-    """Multiply by a number: u ← step_size · u. State: none."""
+    """Multiply by a number: u ← step_size · u.
+
+    State: none.
+
+    >>> import gradx
+    >>> tx = gradx.scale(-0.5)
+    >>> updates, _ = tx.update(4.0, tx.init(0.0))
+    >>> float(updates)
+    -2.0
+    """
 
     def update(updates: Updates, state: EmptyState) -> tuple[Updates, EmptyState]:
         return tree.map_leaves(scale_leaf, updates, factor=step_size), state
@@ -43,6 +52,12 @@ def scale_by_learning_rate(learning_rate: LearningRate, *, flip_sign: bool = Tru
       flip_sign: False keeps the sign, for ascent.
 
     State: none; with a schedule int32[].
+
+    >>> import gradx
+    >>> tx = gradx.scale_by_learning_rate(0.5)
+    >>> updates, _ = tx.update(4.0, tx.init(0.0))
+    >>> float(updates)
+    -2.0
     """
 
     def update(updates: Updates, state: EmptyState) -> tuple[Updates, EmptyState]:
@@ -57,5 +72,14 @@ def scale_by_schedule(step_size_fn: ScalarOrSchedule) -> Any:
     """Multiply by a schedule's value: u ← step_size_fn(t) · u, t = 0 at the first update. State: int32[].
 
     The sign is the schedule's own: descent needs a negative one, or `scale_by_learning_rate`.
+
+    Args:
+      step_size_fn: a schedule, from the number of updates already applied to the factor.
+
+    >>> import gradx
+    >>> tx = gradx.scale_by_schedule(gradx.constant_schedule(-0.5))
+    >>> updates, _ = tx.update(4.0, tx.init(0.0))
+    >>> float(updates)
+    -2.0
     """
     return scale(step_size_fn)

@@ -107,7 +107,13 @@ def sum_leaf(g, acc, *, share, skipped):
 def skip_not_finite(
     updates: Updates, gradient_step: jax.Array, params: Params | None
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Say whether to leave a mini-step out because its gradient holds NaN or infinity; keeps their number."""
+    """Say whether to leave a mini-step out because its gradient holds NaN or infinity; keeps their number.
+
+    >>> import gradx
+    >>> should_skip, _ = gradx.skip_not_finite({"w": float("inf")}, 0, None)
+    >>> bool(should_skip)
+    True
+    """
     del gradient_step, params
     # Counted in float32: three thousand million bad entries would be a negative int32, and pass.
     counts = [jnp.sum(~jnp.isfinite(g), dtype=jnp.float32) for g in jax.tree.leaves(updates)]
@@ -127,6 +133,14 @@ def skip_large_updates(
 
     Bind the bound with `jax.tree_util.Partial(skip_large_updates, max_squared_norm=...)`, which compares by its
     arguments.
+
+    Args:
+      max_squared_norm: the bound; what reaches it is left out.
+
+    >>> import gradx
+    >>> should_skip, _ = gradx.skip_large_updates({"w": 3.0}, 0, None, max_squared_norm=4.0)
+    >>> bool(should_skip)
+    True
     """
     del gradient_step, params
     norm_squared = tree.norm(updates, squared=True)
@@ -138,6 +152,9 @@ def flush(
     tx: GradientTransformation, state: MultiStepsState, params: Params | None = None, **extras: Any
 ) -> tuple[Updates, MultiStepsState]:
     """Update with what `MultiSteps` has gathered so far: the last mini-steps of an epoch, fewer than k.
+
+    Args:
+      tx: the `MultiSteps` itself, and `state` its state.
 
     Returns what `tx.update` does at a k-th mini-step; where nothing is gathered the updates are zero and the state
     stays. Works under `jit`.
@@ -163,5 +180,18 @@ def flush(
 
 
 def has_updated(state: MultiStepsState) -> jax.Array:
-    """Return whether nothing is gathered since the last update: right after it, and after skips that follow."""
+    """Return whether nothing is gathered since the last update: right after it, and after skips that follow.
+
+    Args:
+      state: of `MultiSteps`.
+
+    >>> import gradx
+    >>> tx = gradx.MultiSteps(gradx.sgd(1.0), 2)
+    >>> _, state = tx.update(1.0, tx.init(0.0))
+    >>> bool(gradx.has_updated(state))
+    False
+    >>> _, state = tx.update(1.0, state)
+    >>> bool(gradx.has_updated(state))
+    True
+    """
     return (state.mini_step == 0) & (state.gradient_step > 0)

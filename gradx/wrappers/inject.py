@@ -137,8 +137,17 @@ def set_hyperparams(state: State, **values: Any) -> State:
     A number must lie in the range of its argument. A scheduled one is computed anew at each update and is refused:
     replace the schedule instead (`gradx.replace`).
 
+    Args:
+      state: of `inject_hyperparams`, or a tree that has one inside.
+      **values: new values by the arguments' names.
+
     Raises KeyError when no injected state holds the name, naming those that are held; ValueError for another shape, a
     number out of range, a scheduled hyperparameter.
+
+    >>> import gradx
+    >>> state = gradx.inject_hyperparams(gradx.sgd(0.1)).init(0.0)
+    >>> float(gradx.set_hyperparams(state, learning_rate=0.5).hyperparams["learning_rate"])
+    0.5
     """
     held: set[str] = set()
 
