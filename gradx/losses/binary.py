@@ -26,6 +26,10 @@ def sigmoid_binary_cross_entropy(logits: ArrayLike, labels: ArrayLike, *, where:
     do not exclude each other: sum over the last axis.
 
     Raises: ValueError if `labels` or `where` do not broadcast to the logits.
+
+    >>> from gradx import losses
+    >>> round(float(losses.sigmoid_binary_cross_entropy(0.0, 1)), 4)  # log 2
+    0.6931
     """
     x, y, keep = _scores_and_targets("sigmoid_binary_cross_entropy", "logits", logits, "labels", labels, where)
     return arguments.keep(keep, _cross_entropy(x, y))
@@ -56,6 +60,10 @@ def sigmoid_focal_loss(
     Raises: ValueError if shapes do not broadcast to the logits, or `alpha` or `gamma` is out of range.
 
     Reference: Lin et al., Focal Loss for Dense Object Detection, arXiv:1708.02002, equation 5.
+
+    >>> from gradx import losses
+    >>> round(float(losses.sigmoid_focal_loss(0.0, 1, gamma=2.0)), 4)  # log 2 / 4
+    0.1733
     """
     owner = "sigmoid_focal_loss"
     x, y, keep = _scores_and_targets(owner, "logits", logits, "labels", labels, where)
@@ -82,6 +90,10 @@ def hinge_loss(predictor_outputs: ArrayLike, targets: ArrayLike, *, where: Array
     kink the gradient is half of what it is inside.
 
     Raises: ValueError if `targets` or `where` do not broadcast to the outputs.
+
+    >>> from gradx import losses
+    >>> round(float(losses.hinge_loss(0.25, 1)), 4)
+    0.75
     """
     f, y, keep = _scores_and_targets("hinge_loss", "predictor_outputs", predictor_outputs, "targets", targets, where)
     return arguments.keep(keep, jnp.maximum(0, 1 - f * y))
@@ -93,6 +105,10 @@ def perceptron_loss(predictor_outputs: ArrayLike, targets: ArrayLike, *, where: 
     Args, reduction and errors are those of `hinge_loss`.
 
     Reference: Rosenblatt, The Perceptron, 1958.
+
+    >>> from gradx import losses
+    >>> round(float(losses.perceptron_loss(-0.25, 1)), 4)
+    0.25
     """
     f, y, keep = _scores_and_targets(
         "perceptron_loss", "predictor_outputs", predictor_outputs, "targets", targets, where
@@ -113,6 +129,10 @@ def sparsemax_loss(logits: ArrayLike, labels: ArrayLike, *, where: ArrayLike | N
     Raises: ValueError if `labels` or `where` do not broadcast to the logits.
 
     Reference: Blondel, Martins and Niculae, Learning with Fenchel-Young Losses, arXiv:1901.02324, section 4.4.
+
+    >>> from gradx import losses
+    >>> round(float(losses.sparsemax_loss(0.0, 1)), 4)
+    0.25
     """
     x, y, keep = _scores_and_targets("sparsemax_loss", "logits", logits, "labels", labels, where)
     against = jnp.where(y != 0, -x, x)

@@ -30,6 +30,11 @@ def softmax_cross_entropy(
     Reduction: sum over `axis` only. Excluded classes leave the softmax too; a row of which nothing is included is 0.
 
     Raises: ValueError if the shapes do not fit.
+
+    >>> from gradx import losses
+    >>> import jax.numpy as jnp
+    >>> round(float(losses.softmax_cross_entropy(jnp.array([0.0, 0.0]), jnp.array([1.0, 0.0]))), 4)  # log 2
+    0.6931
     """
     x, y, over, keep = _logits_and_labels("softmax_cross_entropy", logits, labels, axis, where)
     return -jnp.sum(y * normalize.log_softmax(x, over, keep), axis=over)
@@ -47,6 +52,12 @@ def safe_softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike, *, where: A
     its gradient in the label are 0. A positive label on a logit of -inf gives infinity.
 
     Raises: ValueError if the shapes do not fit.
+
+    >>> from gradx import losses
+    >>> import jax.numpy as jnp
+    >>> logits, labels = jnp.array([0.0, 0.0, -jnp.inf]), jnp.array([1.0, 0.0, 0.0])
+    >>> round(float(losses.safe_softmax_cross_entropy(logits, labels)), 4)  # log 2
+    0.6931
     """
     x, y, over, keep = _logits_and_labels("safe_softmax_cross_entropy", logits, labels, -1, where)
     absent = y == 0
@@ -74,6 +85,11 @@ def softmax_cross_entropy_with_integer_labels(
     rows to ignore in `where`, and their labels do not matter.
 
     Raises: TypeError if the labels are not integers, ValueError if the shapes do not fit.
+
+    >>> from gradx import losses
+    >>> import jax.numpy as jnp
+    >>> round(float(losses.softmax_cross_entropy_with_integer_labels(jnp.array([0.0, 0.0]), 1)), 4)  # log 2
+    0.6931
     """
     owner = "softmax_cross_entropy_with_integer_labels"
     return labelled.bound_minus_score(owner, "logits", logits, labels, axis, where, _log_sum_exp)
@@ -101,6 +117,11 @@ def poly_loss_cross_entropy(
     Raises: ValueError if the shapes do not fit.
 
     Reference: Leng et al., PolyLoss, arXiv:2204.12511, equation 6 (Poly-1).
+
+    >>> from gradx import losses
+    >>> import jax.numpy as jnp
+    >>> round(float(losses.poly_loss_cross_entropy(jnp.array([0.0, 0.0]), jnp.array([1.0, 0.0]))), 4)  # log 2 + 2 · 1/2
+    1.6931
     """
     x, y, over, keep = _logits_and_labels("poly_loss_cross_entropy", logits, labels, axis, where)
     log_p = normalize.log_softmax(x, over, keep)

@@ -46,6 +46,14 @@ def ctc_loss(
     Raises: TypeError for labels that are no integers; ValueError for shapes that do not fit and a bad `blank_id`.
 
     Reference: Graves et al., Connectionist Temporal Classification, ICML 2006, section 4.
+
+    >>> from gradx import losses
+    >>> import jax.numpy as jnp
+    >>> logits, paddings = jnp.zeros((1, 2, 3)), jnp.zeros((1, 2))
+    >>> labels = jnp.array([[1]])
+    >>> loss = losses.ctc_loss(logits, paddings, labels, jnp.zeros((1, 1)))
+    >>> round(float(loss[0]), 4)  # log 3: of the 9 ways through two frames, 3 spell the label
+    1.0986
     """
     loss, _, _ = ctc_loss_with_forward_probs(
         logits, logit_paddings, labels, label_paddings, blank_id=blank_id, log_epsilon=log_epsilon, where=where
@@ -71,6 +79,14 @@ def ctc_loss_with_forward_probs(
     up to t spell the first n labels and end in a blank; label[t, b, n], (frames, batch, length), that they spell the
     first n + 1 labels and end in the last of them; so at the last frame too, where Optax adds the label's share to the
     blank's. Padding frames repeat the frame before. Values near `log_epsilon` and below stand for log 0.
+
+    >>> from gradx import losses
+    >>> import jax.numpy as jnp
+    >>> logits, paddings = jnp.zeros((1, 2, 3)), jnp.zeros((1, 2))
+    >>> labels = jnp.array([[1]])
+    >>> loss, blank, label = losses.ctc_loss_with_forward_probs(logits, paddings, labels, jnp.zeros((1, 1)))
+    >>> blank.shape, label.shape
+    ((2, 1, 2), (2, 1, 1))
     """
     problem = _check(logits, logit_paddings, labels, label_paddings, blank_id, where)
     log_zero = jnp.asarray(log_epsilon, problem.logits.dtype)

@@ -35,6 +35,12 @@ def kl_divergence(
     Raises: ValueError if the shapes do not fit.
 
     Reference: Kullback and Leibler, On Information and Sufficiency, 1951.
+
+    >>> from gradx import losses
+    >>> import jax.numpy as jnp
+    >>> log_q = jnp.log(jnp.array([0.5, 0.5]))
+    >>> round(float(losses.kl_divergence(log_q, jnp.array([1.0, 0.0]))), 4)  # log 2
+    0.6931
     """
     log_q, t, over, keep = _arguments("kl_divergence", log_predictions, "targets", targets, axis, where)
     return _sum(keep, _terms(log_q, t), over)
@@ -51,6 +57,12 @@ def generalized_kl_divergence(
     Args, reduction and errors are those of `kl_divergence`. q = exp(log_predictions) overflows float32 above 88.
 
     Reference: Csiszár, Why Least Squares and Maximum Entropy?, 1991.
+
+    >>> from gradx import losses
+    >>> import jax.numpy as jnp
+    >>> log_q = jnp.log(jnp.array([0.5, 0.5]))
+    >>> round(float(losses.generalized_kl_divergence(log_q, jnp.array([1.0, 1.0]))), 4)  # 2 log 2 - 1
+    0.3863
     """
     owner = "generalized_kl_divergence"
     log_q, t, over, keep = _arguments(owner, log_predictions, "targets", targets, axis, where)
@@ -75,6 +87,12 @@ def kl_divergence_with_log_targets(
     gradients are 0, also if log q is -inf.
 
     Raises: ValueError if the shapes do not fit.
+
+    >>> from gradx import losses
+    >>> import jax.numpy as jnp
+    >>> log_q = jnp.log(jnp.array([0.5, 0.5]))
+    >>> round(float(losses.kl_divergence_with_log_targets(log_q, jnp.log(jnp.array([1.0, 0.0])))), 4)  # log 2
+    0.6931
     """
     owner = "kl_divergence_with_log_targets"
     log_q, log_t, over, keep = _arguments(owner, log_predictions, "log_targets", log_targets, axis, where)

@@ -33,6 +33,12 @@ def make_fenchel_young_loss(max_fun: Callable[..., jax.Array]) -> Callable[..., 
     Reduction: over the last axis only. Excluded rows are 0, and `max_fun` sees zeros in their place.
 
     Reference: Blondel, Martins and Niculae, Learning with Fenchel-Young Losses, arXiv:1901.02324.
+
+    >>> from gradx import losses
+    >>> import jax, jax.numpy as jnp
+    >>> loss = losses.make_fenchel_young_loss(jax.nn.logsumexp)
+    >>> round(float(loss(jnp.array([0.0, 0.0]), jnp.array([1.0, 0.0]))), 4)  # log 2
+    0.6931
     """
 
     def fenchel_young_loss(

@@ -26,6 +26,11 @@ def multiclass_hinge_loss(scores: ArrayLike, labels: ArrayLike, *, where: ArrayL
     Raises: TypeError if the labels are not integers, ValueError if the shapes do not fit.
 
     Reference: Crammer and Singer, On the Algorithmic Implementation of Multiclass Kernel-based Vector Machines, 2001.
+
+    >>> from gradx import losses
+    >>> import jax.numpy as jnp
+    >>> round(float(losses.multiclass_hinge_loss(jnp.array([0.5, 0.0]), 0)), 4)
+    0.5
     """
     return bound_minus_score("multiclass_hinge_loss", "scores", scores, labels, -1, where, _largest_with_margin)
 
@@ -36,6 +41,11 @@ def multiclass_perceptron_loss(scores: ArrayLike, labels: ArrayLike, *, where: A
     Args, reduction and errors are those of `multiclass_hinge_loss`.
 
     Reference: Collins, Discriminative Training Methods for Hidden Markov Models, 2002.
+
+    >>> from gradx import losses
+    >>> import jax.numpy as jnp
+    >>> round(float(losses.multiclass_perceptron_loss(jnp.array([0.5, 0.0]), 1)), 4)
+    0.5
     """
     return bound_minus_score("multiclass_perceptron_loss", "scores", scores, labels, -1, where, _largest)
 
@@ -49,6 +59,11 @@ def multiclass_sparsemax_loss(scores: ArrayLike, labels: ArrayLike, *, where: Ar
     Args, reduction and errors are those of `multiclass_hinge_loss`. Sorts the last axis.
 
     Reference: Martins and Astudillo, From Softmax to Sparsemax, arXiv:1602.02068, algorithm 1 and equation 16.
+
+    >>> from gradx import losses
+    >>> import jax.numpy as jnp
+    >>> round(float(losses.multiclass_sparsemax_loss(jnp.array([0.0, 0.0]), 0)), 4)
+    0.25
     """
     return bound_minus_score("multiclass_sparsemax_loss", "scores", scores, labels, -1, where, _sparsemax)
 

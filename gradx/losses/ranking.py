@@ -37,6 +37,11 @@ def ranking_softmax_loss(
     Raises: ValueError if the shapes do not fit.
 
     Reference: Cao et al., Learning to Rank: From Pairwise Approach to Listwise Approach, 2007 (ListNet).
+
+    >>> from gradx import losses
+    >>> import jax.numpy as jnp
+    >>> round(float(losses.ranking_softmax_loss(jnp.array([0.0, 0.0]), jnp.array([1.0, 0.0]))), 4)  # log 2
+    0.6931
     """
     owner = "ranking_softmax_loss"
     given = {} if weights is None else {"weights": weights}

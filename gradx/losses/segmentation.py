@@ -51,6 +51,14 @@ def dice_loss(
     Raises: ValueError for shapes that do not fit, numbers out of range, an unknown reduction.
 
     Reference: Milletari et al., V-Net, arXiv:1606.04797; Salehi et al., Tversky loss, arXiv:1706.05721.
+
+    >>> from gradx import losses
+    >>> import jax.numpy as jnp
+    >>> marked = jnp.array([[[0.5, 0.5], [0.0, 1.0]]])  # two pixels, two classes
+    >>> truth = jnp.array([[[1.0, 0.0], [0.0, 1.0]]])
+    >>> loss = losses.dice_loss(marked, truth, smooth=0.0, apply_softmax=False, reduction="none")
+    >>> [round(float(x), 4) for x in loss[0]]  # 1 - 2 · ½ / 1½, 1 - 2 · 1 / 2½
+    [0.3333, 0.2]
     """
     owner = "dice_loss"
     if reduction not in ("mean", "sum", "none"):
@@ -92,6 +100,13 @@ def binary_dice_loss(
     Raises: ValueError for shapes that do not fit or a negative `smooth`.
 
     Reference: Milletari et al., V-Net, arXiv:1606.04797.
+
+    >>> from gradx import losses
+    >>> import jax.numpy as jnp
+    >>> marked, truth = jnp.array([[1.0, 1.0]]), jnp.array([[1.0, 0.0]])
+    >>> loss = losses.binary_dice_loss(marked, truth, smooth=0.0, apply_sigmoid=False)
+    >>> round(float(loss[0]), 4)  # 1 - 2 · 1 / (2 + 1)
+    0.3333
     """
     owner = "binary_dice_loss"
     p, t = arguments.floats(owner, predictions=predictions, targets=targets)
@@ -134,6 +149,12 @@ def multiclass_generalized_dice_loss(
 
     Reference: Sudre et al., Generalised Dice overlap, arXiv:1707.03237; the weights are as there, but they weigh each
     class's own fraction and not its numerator and denominator.
+
+    >>> from gradx import losses
+    >>> import jax.numpy as jnp
+    >>> truth = jnp.array([[[1.0, 0.0], [0.0, 1.0]]])
+    >>> float(losses.multiclass_generalized_dice_loss(truth, truth, apply_softmax=False))
+    0.0
     """
     owner = "multiclass_generalized_dice_loss"
     p, t, keep = _pixels(owner, predictions, targets, where)

@@ -36,6 +36,12 @@ def ntxent(
 
     Reference: Chen et al., A Simple Framework for Contrastive Learning, arXiv:2002.05709, equation 1, with the positive
     pairs given by labels.
+
+    >>> from gradx import losses
+    >>> import jax.numpy as jnp
+    >>> embeddings = jnp.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    >>> round(float(losses.ntxent(embeddings, jnp.array([0, 0, 1]), temperature=1.0)), 4)  # log(1 + 1/e)
+    0.3133
     """
     (x,) = arguments.floats("ntxent", embeddings=embeddings)
     labels = jnp.asarray(labels)
@@ -85,6 +91,12 @@ def triplet_margin_loss(
     Raises: ValueError if the shapes do not broadcast or a number is out of range.
 
     Reference: Balntas et al., Learning Shallow Convolutional Feature Descriptors with Triplet Losses, BMVC 2016.
+
+    >>> from gradx import losses
+    >>> import jax.numpy as jnp
+    >>> anchor, far = jnp.array([0.0, 0.0]), jnp.array([0.0, 2.0])
+    >>> round(float(losses.triplet_margin_loss(anchor, anchor, far, margin=3.0, eps=0.0)), 4)
+    1.0
     """
     owner = "triplet_margin_loss"
     a, b, c = arguments.floats(owner, anchors=anchors, positives=positives, negatives=negatives)

@@ -28,6 +28,11 @@ def smooth_labels(
     Raises: ValueError if `alpha` is out of range or `where` does not fit.
 
     Reference: Szegedy et al., Rethinking the Inception Architecture, arXiv:1512.00567, section 7.
+
+    >>> from gradx import losses
+    >>> import jax.numpy as jnp
+    >>> losses.smooth_labels(jnp.array([1.0, 0.0]), 0.5).tolist()
+    [0.75, 0.25]
     """
     owner = "smooth_labels"
     (p,) = arguments.floats(owner, labels=labels)

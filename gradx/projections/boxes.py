@@ -22,6 +22,11 @@ def projection_non_negative(tree: PyTree) -> PyTree:
 
     `tree` is a pytree of real arrays; the result has its structure, shapes and floating dtypes (integers give float32).
     The derivative where x = 0 is 1/2.
+
+    >>> from gradx import projections
+    >>> import jax.numpy as jnp
+    >>> projections.projection_non_negative(jnp.array([-1.0, 0.5, 2.0])).tolist()
+    [0.0, 0.5, 2.0]
     """
     x = common.lift("projection_non_negative", tree)
     return common.store(jax.tree.map(lambda leaf: jnp.maximum(leaf, 0), x), tree)
@@ -40,6 +45,11 @@ def projection_box(tree: PyTree, lower: Any, upper: Any) -> PyTree:
 
     Raises:
       ValueError: bounds that fit no leaf, or concrete numbers with lower > upper.
+
+    >>> from gradx import projections
+    >>> import jax.numpy as jnp
+    >>> projections.projection_box(jnp.array([-1.0, 0.5, 2.0]), 0.0, 1.0).tolist()
+    [0.0, 0.5, 1.0]
     """
     return _clip("projection_box", tree, lower, upper)
 
@@ -48,6 +58,11 @@ def projection_hypercube(tree: PyTree, scale: Any = 1) -> PyTree:
     """Project onto the hypercube [0, scale]ⁿ: y = min(max(x, 0), scale).
 
     `scale` ≥ 0 is a number, a tree like `tree` or a prefix of one; all else is as for `projection_box`.
+
+    >>> from gradx import projections
+    >>> import jax.numpy as jnp
+    >>> projections.projection_hypercube(jnp.array([-1.0, 0.5, 2.0])).tolist()
+    [0.0, 0.5, 1.0]
     """
     _refuse_negative("projection_hypercube", scale)
     return _clip("projection_hypercube", tree, 0.0, scale)
@@ -57,6 +72,11 @@ def projection_linf_ball(tree: PyTree, scale: Any = 1) -> PyTree:
     """Project onto the ball of the maximum norm: argmin ‖y − x‖² with max |y| ≤ scale.
 
     `scale` ≥ 0 is a number, a tree like `tree` or a prefix of one; all else is as for `projection_box`.
+
+    >>> from gradx import projections
+    >>> import jax.numpy as jnp
+    >>> projections.projection_linf_ball(jnp.array([-3.0, 0.5, 2.0])).tolist()
+    [-1.0, 0.5, 1.0]
     """
     owner = "projection_linf_ball"
     _refuse_negative(owner, scale)

@@ -22,6 +22,12 @@ def projection_vector(x: PyTree, a: PyTree) -> PyTree:
 
     `x` and `a` are pytrees of real arrays with the same leaves; the result has the floating dtypes of `x` (integers
     give float32). For a = 0 the line is the point 0: zeros, with finite derivatives.
+
+    >>> from gradx import projections
+    >>> import jax.numpy as jnp
+    >>> x = jnp.array([3.0, 1.0])
+    >>> [round(x, 4) for x in projections.projection_vector(x, jnp.array([1.0, 1.0])).tolist()]
+    [2.0, 2.0]
     """
     lifted, unit, _, square = _operands("projection_vector", x, a)
     weight = tree_.vdot(lifted, unit) / square
@@ -33,6 +39,12 @@ def projection_hyperplane(x: PyTree, a: PyTree, b: ArrayLike) -> PyTree:
 
     `x` and `a` are pytrees of real arrays with the same leaves, `b` a scalar; the result has the floating dtypes of `x`
     (integers give float32). For a = 0 there is no hyperplane: x is given back.
+
+    >>> from gradx import projections
+    >>> import jax.numpy as jnp
+    >>> x = jnp.array([3.0, 1.0])
+    >>> [round(x, 4) for x in projections.projection_hyperplane(x, jnp.array([1.0, 1.0]), 2.0).tolist()]
+    [2.0, 0.0]
     """
     owner = "projection_hyperplane"
     lifted, unit, size, square = _operands(owner, x, a)
@@ -45,6 +57,12 @@ def projection_halfspace(x: PyTree, a: PyTree, b: ArrayLike) -> PyTree:
 
     `x` and `a` are pytrees of real arrays with the same leaves, `b` a scalar; the result has the floating dtypes of `x`
     (integers give float32). For a = 0 the set is everything or nothing: x is given back.
+
+    >>> from gradx import projections
+    >>> import jax.numpy as jnp
+    >>> x = jnp.array([3.0, 1.0])
+    >>> [round(x, 4) for x in projections.projection_halfspace(x, jnp.array([1.0, 0.0]), 2.0).tolist()]
+    [2.0, 1.0]
     """
     owner = "projection_halfspace"
     lifted, unit, size, square = _operands(owner, x, a)
@@ -67,6 +85,12 @@ def projection_affine_set(x: ArrayLike, A: ArrayLike, b: ArrayLike) -> jax.Array
 
     Raises:
       ValueError: shapes that do not fit.
+
+    >>> from gradx import projections
+    >>> import jax.numpy as jnp
+    >>> A, b = jnp.array([[1.0, 1.0]]), jnp.array([2.0])
+    >>> [round(x, 4) for x in projections.projection_affine_set(jnp.array([3.0, 1.0]), A, b).tolist()]
+    [2.0, 0.0]
     """
     owner = "projection_affine_set"
     if np.ndim(x) != 1 or np.ndim(b) != 1 or np.shape(A) != (np.shape(b)[0], np.shape(x)[0]):

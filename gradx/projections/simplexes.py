@@ -31,6 +31,11 @@ def projection_simplex(tree: PyTree, scale: ArrayLike = 1) -> PyTree:
 
     Raises:
       ValueError: a negative concrete scale, or a tree without entries.
+
+    >>> from gradx import projections
+    >>> import jax.numpy as jnp
+    >>> [round(x, 4) for x in projections.projection_simplex(jnp.array([0.5, 1.0, -1.0])).tolist()]
+    [0.25, 0.75, 0.0]
     """
     owner = "projection_simplex"
     common.refuse_empty(owner, tree)
@@ -51,6 +56,11 @@ def projection_l1_sphere(tree: PyTree, scale: ArrayLike = 1) -> PyTree:
 
     Raises:
       ValueError: a negative concrete scale, or a tree without entries.
+
+    >>> from gradx import projections
+    >>> import jax.numpy as jnp
+    >>> [round(x, 4) for x in projections.projection_l1_sphere(jnp.array([0.25, -0.25])).tolist()]
+    [0.5, -0.5]
     """
     owner = "projection_l1_sphere"
     common.refuse_empty(owner, tree)
@@ -71,6 +81,11 @@ def projection_l1_ball(tree: PyTree, scale: ArrayLike = 1) -> PyTree:
 
     Raises:
       ValueError: a negative concrete scale.
+
+    >>> from gradx import projections
+    >>> import jax.numpy as jnp
+    >>> [round(x, 4) for x in projections.projection_l1_ball(jnp.array([2.0, -1.5])).tolist()]
+    [0.75, -0.25]
     """
     owner = "projection_l1_ball"
     x = common.lift(owner, tree)

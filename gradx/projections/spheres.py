@@ -29,6 +29,11 @@ def projection_l2_sphere(tree: PyTree, scale: ArrayLike = 1) -> PyTree:
 
     Raises:
       ValueError: a negative concrete scale, or a tree without entries.
+
+    >>> from gradx import projections
+    >>> import jax.numpy as jnp
+    >>> [round(x, 4) for x in projections.projection_l2_sphere(jnp.array([0.3, 0.4])).tolist()]
+    [0.6, 0.8]
     """
     owner = "projection_l2_sphere"
     common.refuse_empty(owner, tree)
@@ -52,6 +57,11 @@ def projection_l2_ball(tree: PyTree, scale: ArrayLike = 1) -> PyTree:
 
     Raises:
       ValueError: a negative concrete scale.
+
+    >>> from gradx import projections
+    >>> import jax.numpy as jnp
+    >>> [round(x, 4) for x in projections.projection_l2_ball(jnp.array([3.0, 4.0])).tolist()]
+    [0.6, 0.8]
     """
     owner = "projection_l2_ball"
     x = common.lift(owner, tree)

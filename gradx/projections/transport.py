@@ -61,6 +61,12 @@ def projection_transport(
       ValueError: shapes that do not fit; concrete NumPy sums that are negative or whose totals differ.
 
     Reference: Blondel, Seguy and Rolet 2018, "Smooth and sparse optimal transport" (arXiv 1710.06276), the dual.
+
+    >>> from gradx import projections
+    >>> import jax.numpy as jnp
+    >>> plan = projections.projection_transport(jnp.eye(2), jnp.array([0.5, 0.5]), jnp.array([0.5, 0.5]))
+    >>> [[round(x, 4) for x in row] for row in plan.tolist()]
+    [[0.5, 0.0], [0.0, 0.5]]
     """
     owner = "projection_transport"
     _check(owner, x, row_sums, column_sums)

@@ -11,27 +11,60 @@ from gradx.typing import PyTree
 
 
 def add(tree_x: PyTree, tree_y: PyTree, *other_trees: PyTree) -> PyTree:
-    """Return x + y + ..., with JAX's promotion of dtypes."""
+    """Return x + y + ..., with JAX's promotion of dtypes.
+
+    Args:
+      *other_trees: more of the same structure.
+
+    >>> from gradx import tree
+    >>> import jax
+    >>> jax.tree.map(float, tree.add({"w": 1.0}, {"w": 2.0}, {"w": 3.0}))
+    {'w': 6.0}
+    """
     return jax.tree.map(lambda *leaves: functools.reduce(jnp.add, leaves), tree_x, tree_y, *other_trees)
 
 
 def sub(tree_x: PyTree, tree_y: PyTree) -> PyTree:
-    """Return x - y, with JAX's promotion of dtypes."""
+    """Return x - y, with JAX's promotion of dtypes.
+
+    >>> from gradx import tree
+    >>> import jax
+    >>> jax.tree.map(float, tree.sub({"w": 3.0}, {"w": 4.0}))
+    {'w': -1.0}
+    """
     return jax.tree.map(jnp.subtract, tree_x, tree_y)
 
 
 def mul(tree_x: PyTree, tree_y: PyTree) -> PyTree:
-    """Return x * y, with JAX's promotion of dtypes."""
+    """Return x * y, with JAX's promotion of dtypes.
+
+    >>> from gradx import tree
+    >>> import jax
+    >>> jax.tree.map(float, tree.mul({"w": 3.0}, {"w": 4.0}))
+    {'w': 12.0}
+    """
     return jax.tree.map(jnp.multiply, tree_x, tree_y)
 
 
 def div(tree_x: PyTree, tree_y: PyTree) -> PyTree:
-    """Return x / y, with JAX's promotion of dtypes; a division by zero gives infinity or NaN."""
+    """Return x / y, with JAX's promotion of dtypes; a division by zero gives infinity or NaN.
+
+    >>> from gradx import tree
+    >>> import jax
+    >>> jax.tree.map(float, tree.div({"w": 1.0}, {"w": 4.0}))
+    {'w': 0.25}
+    """
     return jax.tree.map(jnp.divide, tree_x, tree_y)
 
 
 def scale(scalar: ArrayLike, tree: PyTree) -> PyTree:
-    """Return scalar * x for every leaf x, in the leaf's own dtype."""
+    """Return scalar * x for every leaf x, in the leaf's own dtype.
+
+    >>> from gradx import tree
+    >>> import jax
+    >>> jax.tree.map(float, tree.scale(0.5, {"w": 4.0}))
+    {'w': 2.0}
+    """
     return map_leaves(_scale_leaf, tree, scalar=scalar)
 
 
@@ -40,7 +73,13 @@ def _scale_leaf(x: jax.Array, *, scalar: jax.Array) -> jax.Array:
 
 
 def add_scale(tree_x: PyTree, scalar: ArrayLike, tree_y: PyTree) -> PyTree:
-    """Return x + scalar * y, computed in the wider precision of both and stored in the dtypes of `tree_x`."""
+    """Return x + scalar * y, computed in the wider precision of both and stored in the dtypes of `tree_x`.
+
+    >>> from gradx import tree
+    >>> import jax
+    >>> jax.tree.map(float, tree.add_scale({"w": 1.0}, 0.5, {"w": 4.0}))
+    {'w': 3.0}
+    """
     return map_leaves(_add_scale_leaf, tree_x, tree_y, scalar=scalar)
 
 
@@ -49,7 +88,17 @@ def _add_scale_leaf(x: jax.Array, y: jax.Array, *, scalar: jax.Array) -> jax.Arr
 
 
 def clip(tree: PyTree, min_value: ArrayLike | None = None, max_value: ArrayLike | None = None) -> PyTree:
-    """Return the entries moved into [min_value, max_value], in the leaf's own dtype; `None` is no bound."""
+    """Return the entries moved into [min_value, max_value], in the leaf's own dtype; `None` is no bound.
+
+    Args:
+      min_value: the least that is left.
+      max_value: the most that is left.
+
+    >>> from gradx import tree
+    >>> import jax
+    >>> jax.tree.map(float, tree.clip({"w": -3.0, "b": 0.5}, -1.0, 1.0))
+    {'b': 0.5, 'w': -1.0}
+    """
     bounds = {name: x for name, x in (("low", min_value), ("high", max_value)) if x is not None}
     return map_leaves(_clip_leaf, tree, **bounds) if bounds else tree
 
@@ -59,15 +108,35 @@ def _clip_leaf(x: jax.Array, *, low: ArrayLike | None = None, high: ArrayLike | 
 
 
 def conj(tree: PyTree) -> PyTree:
-    """Return the complex conjugates; real leaves stay."""
+    """Return the complex conjugates; real leaves stay.
+
+    >>> from gradx import tree
+    >>> complex(tree.conj({"w": 1.0 + 2.0j})["w"])
+    (1-2j)
+    """
     return jax.tree.map(jnp.conj, tree)
 
 
 def real(tree: PyTree) -> PyTree:
-    """Return the real parts, in real dtypes."""
+    """Return the real parts, in real dtypes.
+
+    >>> from gradx import tree
+    >>> import jax
+    >>> jax.tree.map(float, tree.real({"w": 1.0 + 2.0j}))
+    {'w': 1.0}
+    """
     return jax.tree.map(jnp.real, tree)
 
 
 def where(condition: ArrayLike, tree_x: PyTree, tree_y: PyTree) -> PyTree:
-    """Return the leaves of `tree_x` where the scalar `condition` holds, else those of `tree_y`; never 0 * NaN."""
+    """Return the leaves of `tree_x` where the scalar `condition` holds, else those of `tree_y`; never 0 * NaN.
+
+    Args:
+      condition: bool[], traced too; one for the whole tree.
+
+    >>> from gradx import tree
+    >>> import jax
+    >>> jax.tree.map(float, tree.where(True, {"w": 1.0}, {"w": float("nan")}))
+    {'w': 1.0}
+    """
     return jax.tree.map(functools.partial(jnp.where, condition), tree_x, tree_y)

@@ -12,7 +12,13 @@ from gradx.typing import PyTree
 
 
 def cast(tree: PyTree, dtype: DTypeLike | None) -> PyTree:
-    """Cast the floating leaves to `dtype`; `None` leaves the tree as it is."""
+    """Cast the floating leaves to `dtype`; `None` leaves the tree as it is.
+
+    >>> from gradx import tree
+    >>> import jax.numpy as jnp
+    >>> str(tree.cast({"w": 1.0}, jnp.bfloat16)["w"].dtype)
+    'bfloat16'
+    """
     if dtype is None:
         return tree
 
@@ -24,12 +30,27 @@ def cast(tree: PyTree, dtype: DTypeLike | None) -> PyTree:
 
 
 def cast_like(tree: PyTree, other_tree: PyTree) -> PyTree:
-    """Cast each leaf to the dtype of the leaf of `other_tree` in its place."""
+    """Cast each leaf to the dtype of the leaf of `other_tree` in its place.
+
+    Args:
+      other_tree: of the same structure, for its dtypes.
+
+    >>> from gradx import tree
+    >>> import jax.numpy as jnp
+    >>> str(tree.cast_like({"w": 1.0}, {"w": jnp.bfloat16(0)})["w"].dtype)
+    'bfloat16'
+    """
     return jax.tree.map(lambda x, y: jnp.asarray(x).astype(jnp.result_type(y)), tree, other_tree)
 
 
 def lift(tree: PyTree) -> PyTree:
-    """Cast low-precision floats to float32; other leaves stay."""
+    """Cast low-precision floats to float32; other leaves stay.
+
+    >>> from gradx import tree
+    >>> import jax.numpy as jnp
+    >>> str(tree.lift({"w": jnp.bfloat16(1)})["w"].dtype)
+    'float32'
+    """
     return jax.tree.map(numerics.lift, tree)
 
 
@@ -42,6 +63,12 @@ def dtype(tree: PyTree, mixed_dtype_handler: str | None = None) -> np.dtype:
         "highest" (the first and the last of them in JAX's order of promotion); `None` refuses.
 
     Raises ValueError for mixed dtypes without a handler, naming two leaves, and where no dtype is lowest or highest.
+
+    >>> from gradx import tree
+    >>> import jax.numpy as jnp
+    >>> trees = {"w": jnp.bfloat16(1), "b": jnp.float32(1)}
+    >>> str(tree.dtype(trees, "promote"))
+    'float32'
     """
     named = [(checks.path_name(path), checks.dtype_of(x)) for path, x in jax.tree_util.tree_leaves_with_path(tree)]
     found = list(dict.fromkeys(found for _, found in named)) or [jnp.dtype(jnp.result_type(float))]
@@ -66,7 +93,13 @@ def dtype(tree: PyTree, mixed_dtype_handler: str | None = None) -> np.dtype:
 
 
 def unwrap_random_key_data(tree: PyTree) -> PyTree:
-    """Replace typed PRNG keys by their integers, which can be compared and stored; other leaves stay."""
+    """Replace typed PRNG keys by their integers, which can be compared and stored; other leaves stay.
+
+    >>> from gradx import tree
+    >>> import jax
+    >>> tree.unwrap_random_key_data({"key": jax.random.key(0)})["key"].tolist()
+    [0, 0]
+    """
     return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, tree)
 
 

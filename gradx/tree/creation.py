@@ -12,17 +12,35 @@ from gradx.typing import PyTree
 
 
 def zeros_like(tree: PyTree, dtype: DTypeLike | None = None) -> PyTree:
-    """Return zeros in the shape of every leaf, in `dtype` or else in at least float32: the moments' start."""
+    """Return zeros in the shape of every leaf, in `dtype` or else in at least float32: the moments' start.
+
+    >>> from gradx import tree
+    >>> import jax
+    >>> jax.tree.map(float, tree.zeros_like({"w": 3.0}))
+    {'w': 0.0}
+    """
     return full_like(tree, 0, dtype)
 
 
 def ones_like(tree: PyTree, dtype: DTypeLike | None = None) -> PyTree:
-    """Return ones in the shape of every leaf, in `dtype` or else in at least float32."""
+    """Return ones in the shape of every leaf, in `dtype` or else in at least float32.
+
+    >>> from gradx import tree
+    >>> import jax
+    >>> jax.tree.map(float, tree.ones_like({"w": 3.0}))
+    {'w': 1.0}
+    """
     return full_like(tree, 1, dtype)
 
 
 def full_like(tree: PyTree, fill_value: ArrayLike, dtype: DTypeLike | None = None) -> PyTree:
-    """Return `fill_value` in the shape of every leaf, in `dtype` or else in at least float32."""
+    """Return `fill_value` in the shape of every leaf, in `dtype` or else in at least float32.
+
+    >>> from gradx import tree
+    >>> import jax
+    >>> jax.tree.map(float, tree.full_like({"w": 1.0}, 5.0))
+    {'w': 5.0}
+    """
 
     def full(x: ArrayLike) -> jax.Array:
         return jnp.full_like(x, fill_value, dtype=dtype or numerics.at_least_float32(jnp.result_type(x)))
@@ -31,7 +49,12 @@ def full_like(tree: PyTree, fill_value: ArrayLike, dtype: DTypeLike | None = Non
 
 
 def real_full_like(tree: PyTree, fill_value: Any) -> PyTree:
-    """Return `fill_value` in the shape of every leaf, real also for a complex one: the start of a mean of |g|²."""
+    """Return `fill_value` in the shape of every leaf, real also for a complex one: the start of a mean of |g|².
+
+    >>> from gradx import tree
+    >>> str(tree.real_full_like({"w": 1.0 + 2.0j}, 0.0)["w"].dtype)
+    'float32'
+    """
 
     def full(x: ArrayLike) -> jax.Array:
         real = jnp.finfo(numerics.at_least_float32(jnp.result_type(x))).dtype
@@ -41,17 +64,38 @@ def real_full_like(tree: PyTree, fill_value: Any) -> PyTree:
 
 
 def copy(tree: PyTree) -> PyTree:
-    """Return a tree with buffers of its own, in the same dtypes: what a state may keep of the parameters."""
+    """Return a tree with buffers of its own, in the same dtypes: what a state may keep of the parameters.
+
+    >>> from gradx import tree
+    >>> import jax
+    >>> jax.tree.map(float, tree.copy({"w": 1.0}))
+    {'w': 1.0}
+    """
     return jax.tree.map(lambda x: jnp.array(x, copy=True), tree)
 
 
 def batch_shape(tree: PyTree, shape: tuple[int, ...] = ()) -> PyTree:
-    """Repeat every leaf along new axes `shape` in front of its own: (*shape, *leaf.shape)."""
+    """Repeat every leaf along new axes `shape` in front of its own: (*shape, *leaf.shape).
+
+    Args:
+      shape: the new axes.
+
+    >>> from gradx import tree
+    >>> import jax.numpy as jnp
+    >>> tree.batch_shape({"w": jnp.ones(3)}, (2,))["w"].shape
+    (2, 3)
+    """
     return jax.tree.map(lambda x: jnp.broadcast_to(x, (*shape, *jnp.shape(x))), tree)
 
 
 def split_key_like(rng_key: jax.Array, target_tree: PyTree) -> PyTree:
-    """Return a tree like `target_tree` with another random key at each leaf."""
+    """Return a tree like `target_tree` with another random key at each leaf.
+
+    >>> from gradx import tree
+    >>> import jax
+    >>> sorted(tree.split_key_like(jax.random.key(0), {"w": 1.0, "b": 2.0}))
+    ['b', 'w']
+    """
     treedef = jax.tree.structure(target_tree)
     return treedef.unflatten(list(jax.random.split(rng_key, treedef.num_leaves)))
 
@@ -69,6 +113,12 @@ def random_like(
       target_tree: leaves with shape and dtype.
       sampler: called as `sampler(key, shape, dtype)`: `jax.random.normal`, `jax.random.rademacher`, ...
       dtype: what the sampler is asked for; the leaf's own by default.
+
+    >>> from gradx import tree
+    >>> import jax, jax.numpy as jnp
+    >>> params = {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}
+    >>> jax.tree.map(jnp.shape, tree.random_like(jax.random.key(0), params))
+    {'b': (3,), 'w': (2, 3)}
     """
 
     def draw(key: jax.Array, x: ArrayLike) -> jax.Array:

@@ -16,6 +16,12 @@ from gradx.typing import PyTree
 def map_leaves(rule: Callable, first: PyTree, *rest: PyTree, **hyper: Any) -> Any:
     """Apply `rule(x, y, ..., **hyper)` to the leaves of `first` and of the trees beside it.
 
+    Args:
+      rule: a function of arrays.
+      first: the tree that says where leaves are; gradients, as a rule.
+      *rest: trees of the same structure.
+      **hyper: what the rule takes by name: numbers, the same at every leaf.
+
     Returns one tree for each array that the rule returns; a rule that returns one array gives one tree.
 
     * Leaves are computed with in the widest precision among them, float32 at least, hyperparameters included; the i-th
@@ -25,6 +31,14 @@ def map_leaves(rule: Callable, first: PyTree, *rest: PyTree, **hyper: Any) -> An
     * Arrays and Python floats in `hyper` are arguments of the compiled rule, which serves all their values; integers
       and everything else are constants of it. A leaf of another tree may be a node: the rule gets it whole.
     * The rule is traced once for each shape, however many leaves have it.
+
+    >>> from gradx import tree
+    >>> def leaf(g, m, *, decay):
+    ...     m = decay * m + g
+    ...     return -m, m
+    >>> updates, moments = tree.map_leaves(leaf, {"w": 1.0}, {"w": 2.0}, decay=0.5)
+    >>> float(updates["w"]), float(moments["w"])
+    (-2.0, 2.0)
     """
     leaves, treedef = jax.tree.flatten(first, is_leaf=_is_none)
     columns = [leaves, *(_flatten_like(treedef, tree, rule) for tree in rest)]

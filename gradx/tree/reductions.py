@@ -12,12 +12,22 @@ from gradx.typing import PyTree
 
 
 def vdot(tree_x: PyTree, tree_y: PyTree) -> jax.Array:
-    """Return sum(conj(x) * y) over all leaves, in at least float32."""
+    """Return sum(conj(x) * y) over all leaves, in at least float32.
+
+    >>> from gradx import tree
+    >>> float(tree.vdot({"w": 2.0, "b": 1.0}, {"w": 3.0, "b": 4.0}))
+    10.0
+    """
     return _total(jax.tree.map(lambda a, b: jnp.sum(jnp.conj(numerics.lift(a)) * numerics.lift(b)), tree_x, tree_y))
 
 
 def sum(tree: PyTree) -> jax.Array:
-    """Return the sum of all entries, in at least float32."""
+    """Return the sum of all entries, in at least float32.
+
+    >>> from gradx import tree
+    >>> float(tree.sum({"w": 1.0, "b": 2.0}))
+    3.0
+    """
     return _total(jax.tree.map(lambda x: jnp.sum(numerics.lift(x)), tree))
 
 
@@ -30,6 +40,10 @@ def norm(tree: PyTree, ord: int | float | str | None = None, squared: bool = Fal
       squared: whether to return the square, for the Euclidean norm without a root.
 
     The derivative of the Euclidean norm at a zero vector is 0. Raises ValueError for another `ord`.
+
+    >>> from gradx import tree
+    >>> float(tree.norm({"w": 3.0, "b": 4.0}))
+    5.0
     """
     if ord in (None, 2):
         total = _total(jax.tree.map(_sum_sq, tree))
@@ -54,12 +68,22 @@ def _abs(x: ArrayLike) -> jax.Array:
 
 
 def max(tree: PyTree) -> jax.Array:
-    """Return the largest entry, in the common dtype of the leaves; -inf when there is none, NaN when one is NaN."""
+    """Return the largest entry, in the common dtype of the leaves; -inf when there is none, NaN when one is NaN.
+
+    >>> from gradx import tree
+    >>> float(tree.max({"w": 1.0, "b": 2.0}))
+    2.0
+    """
     return _extreme(jnp.max, jnp.maximum, tree, -math.inf)
 
 
 def min(tree: PyTree) -> jax.Array:
-    """Return the smallest entry, in the common dtype of the leaves; inf when there is none, NaN when one is NaN."""
+    """Return the smallest entry, in the common dtype of the leaves; inf when there is none, NaN when one is NaN.
+
+    >>> from gradx import tree
+    >>> float(tree.min({"w": 1.0, "b": 2.0}))
+    1.0
+    """
     return _extreme(jnp.min, jnp.minimum, tree, math.inf)
 
 
@@ -76,7 +100,13 @@ def _total(scalars: PyTree) -> jax.Array:
 
 
 def size(tree: PyTree) -> int:
-    """Return the number of entries of all leaves together."""
+    """Return the number of entries of all leaves together.
+
+    >>> from gradx import tree
+    >>> import jax.numpy as jnp
+    >>> int(tree.size({"w": jnp.ones((2, 3)), "b": 1.0}))
+    7
+    """
     return int(math.fsum(jnp.size(leaf) for leaf in jax.tree.leaves(tree)))
 
 
@@ -85,7 +115,17 @@ def allclose(
 ) -> jax.Array:
     """Return whether |a - b| <= atol + rtol * |b| at every entry: bool[], also under `jit`.
 
+    Args:
+      a, b: trees of one structure.
+      rtol: share of |b|.
+      atol: added to it.
+      equal_nan: whether NaN equals NaN.
+
     Raises ValueError when the trees differ in structure or shapes, naming the leaf.
+
+    >>> from gradx import tree
+    >>> bool(tree.allclose({"w": 1.0}, {"w": 1.0 + 1e-6}))
+    True
     """
     checks.same_leaves("tree.allclose", "a", a, b, "b", dtypes=False)
     close = jax.tree.map(lambda x, y: jnp.allclose(x, y, rtol, atol, equal_nan), a, b)

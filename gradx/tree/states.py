@@ -46,9 +46,17 @@ def get(tree: State, key: str, default: Any = None, filtering: Filter | None = N
 
 
 def get_all_with_path(tree: State, key: str, filtering: Filter | None = None) -> list[tuple[KeyPath, Any]]:
-    """Return `(path, value)` for every value that a state keeps under `key`, in order; see `get`.
+    """Return `(path, value)` for every value that a state keeps under `key`, in order.
+
+    Arguments as in `get`.
 
     A value that lies inside another match (a state in a state of the same class) is listed too.
+
+    >>> from gradx import tree
+    >>> import gradx
+    >>> state = gradx.chain(gradx.ema(0.9), gradx.adam(0.1)).init({"w": 1.0})
+    >>> [int(value) for _, value in tree.get_all_with_path(state, "count")]
+    [0, 0]
     """
     found = []
 
@@ -65,6 +73,11 @@ def set(tree: State, filtering: Filter | None = None, /, **values: Any) -> State
     """Return the state with other values under some names, wherever it keeps them; names and filter as in `get`.
 
     A new value takes the dtype of the old one, leaf by leaf: a state's structure, shapes and dtypes never change.
+
+    Args:
+      tree: the state of an optimizer, or a tuple or dict of such states.
+      filtering: as in `get`.
+      **values: new values by the names.
 
     Raises KeyError when a name is not there, ValueError when structure or shape differ from the old value's.
 
