@@ -68,6 +68,12 @@ def hungarian_algorithm(cost_matrix: ArrayLike) -> tuple[jax.Array, jax.Array]:
     Raises:
       ValueError: a cost that is no matrix.
       TypeError: complex costs.
+
+    >>> from gradx import assignment
+    >>> import jax.numpy as jnp
+    >>> rows, columns = assignment.hungarian_algorithm(jnp.array([[4.0, 1.0], [2.0, 3.0]]))
+    >>> rows.tolist(), columns.tolist()
+    ([0, 1], [1, 0])
     """
     return _solve("hungarian_algorithm", cost_matrix, _greedy)
 
@@ -75,8 +81,14 @@ def hungarian_algorithm(cost_matrix: ArrayLike) -> tuple[jax.Array, jax.Array]:
 def base_hungarian_algorithm(cost_matrix: ArrayLike) -> tuple[jax.Array, jax.Array]:
     """Return the assignment (i, j) of least cost, from an empty start: one shortest augmenting path for each row.
 
-    The textbook form, of the same arguments, results and errors as `hungarian_algorithm`; its loop runs min(n, m)
+    The textbook form, with arguments, results and errors those of `hungarian_algorithm`; its loop runs min(n, m)
     times, whatever the costs are.
+
+    >>> from gradx import assignment
+    >>> import jax.numpy as jnp
+    >>> rows, columns = assignment.base_hungarian_algorithm(jnp.array([[4.0, 1.0], [2.0, 3.0]]))
+    >>> rows.tolist(), columns.tolist()
+    ([0, 1], [1, 0])
     """
     return _solve("base_hungarian_algorithm", cost_matrix, _empty)
 

@@ -91,6 +91,15 @@ def make_perturbed_fun(
       TypeError: an input that is not real and floating.
 
     References: Berthet et al. 2020 (arXiv 2002.08676); Foerster et al. 2018 (arXiv 1802.05098), exp(τ − τ).
+
+    >>> from gradx import perturbations
+    >>> import jax, jax.numpy as jnp
+    >>> def choose(scores):
+    ...     return jax.nn.one_hot(jnp.argmax(scores), 2)
+    >>> soft = perturbations.make_perturbed_fun(choose, num_samples=100, sigma=1.0)
+    >>> jacobian = jax.jacobian(lambda x: soft(jax.random.key(0), x))(jnp.array([1.0, 0.0]))
+    >>> bool(jacobian[0, 0] > 0)  # a higher score is chosen more often
+    True
     """
     owner = "make_perturbed_fun"
     num_samples = checks.hyperparameter(owner, "num_samples", num_samples, Range(low=1, integer=True))

@@ -25,7 +25,12 @@ SAME_MATHS = {"rtol": 1e-5, "atol": 1e-6}
 
 
 def example_params() -> Params:
-    """Return a small tree with a matrix, a vector and a scalar."""
+    """Return a small tree with a matrix, a vector and a scalar.
+
+    >>> from gradx import testing
+    >>> sorted(testing.example_params())
+    ['layer', 'scale']
+    """
     keys = iter(jax.random.split(jax.random.key(0), 3))
     shapes = {"layer": {"kernel": (4, 3), "bias": (3,)}, "scale": ()}
     return jax.tree.map(lambda s: jax.random.normal(next(keys), s), shapes, is_leaf=lambda x: isinstance(x, tuple))
@@ -389,6 +394,6 @@ def _is_plain(x: jax.Array) -> bool:
     return not jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
-__all__ = ["CONTRACT", "Subject", "assert_close", "assert_finite", "check_transform", "example_params"]
+__all__ = ["CONTRACT", "Subject", "check_transform", "example_params"]
 
 __dir__ = glossary.document_all(globals(), __all__)

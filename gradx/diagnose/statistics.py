@@ -67,7 +67,17 @@ def step_statistics(grads: Updates, updates: Updates, params: Params, loss: Arra
 
 
 def stack(steps: Sequence[StepStatistics]) -> StepStatistics:
-    """Return the history of a Python loop's steps: the statistics stacked along a new first axis, as `scan` does."""
+    """Return the history of a Python loop's steps: the statistics stacked along a new first axis, as `scan` does.
+
+    Args:
+      steps: a list of `StepStatistics`, one for each step.
+
+    >>> import gradx, jax.numpy as jnp
+    >>> w = {"w": jnp.ones(2)}
+    >>> steps = [gradx.diagnose.step_statistics(w, w, w)] * 5
+    >>> gradx.diagnose.stack(steps).gradient_norm.shape
+    (5, 1)
+    """
     if not steps:
         raise ValueError("stack: no statistics of any step to stack")
     return jax.tree.map(lambda *xs: jnp.stack(xs), *steps)

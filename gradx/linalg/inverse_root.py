@@ -46,9 +46,14 @@ def matrix_inverse_pth_root(
     T = ((p + 1) I - M) / p,  M <- Tᵖ M,  H <- H T,  from M = z B, H = z^(1/p) I with z = (1 + p) / (2 ‖B‖);
     M tends to I and H to the root.
 
-    matrix: (n, n), symmetric positive semidefinite; its symmetric part is read. p: a Python int, at least 1.
-    num_iters: most steps. error_tolerance: stop at max |M - I| <= it, or where rounding lets ‖M - I‖ fall no
-    further. precision: of the products.
+    Args:
+      matrix: (n, n), symmetric positive semidefinite; its symmetric part is read.
+      p: a Python int, at least 1.
+      num_iters: most steps.
+      ridge_epsilon: the ridge, as a share of the largest eigenvalue, at least 0.
+      error_tolerance: stop at max |M - I| <= it, or where rounding lets ‖M - I‖ fall no further.
+      precision: of the products.
+
     Returns (root, max |M - I|), in float32 at least; `vmap` does a batch. A large second value: the matrix
     was not positive semidefinite, or the steps ran out. The zero matrix gives (1e-16 ridge_epsilon)^(-1/p) I;
     a singular one with ridge_epsilon=0 has no root, and the second value says so. inf or NaN: NaN. In float32
@@ -58,6 +63,12 @@ def matrix_inverse_pth_root(
     An explicitly sharded matrix is gathered once; the root is sharded like it.
     Errors: ValueError for no square matrix, p below 1 or a negative number; TypeError for a p that is no int.
     Reference: Guo and Higham 2006; Higham, Functions of Matrices, equation 7.18.
+
+    >>> from gradx import linalg
+    >>> import jax.numpy as jnp
+    >>> root, error = linalg.matrix_inverse_pth_root(jnp.diag(jnp.array([4.0, 16.0])), 2)
+    >>> [[round(x, 3) for x in row] for row in root.tolist()]
+    [[0.5, 0.0], [0.0, 0.25]]
     """
     owner = "matrix_inverse_pth_root"
     checks.hyperparameter(owner, "num_iters", num_iters, Range(low=0, integer=True))
@@ -77,6 +88,12 @@ def matrix_inverse_pth_root_eigh(
     Arguments, ridge, derivative, sharding, results and errors as for `matrix_inverse_pth_root`; the second
     result is max |Hᵖ B - I| for the root H. Negative eigenvalues are taken to be 0, so with a positive ridge
     the root is finite. It needs no tolerance and no number of steps.
+
+    >>> from gradx import linalg
+    >>> import jax.numpy as jnp
+    >>> root, error = linalg.matrix_inverse_pth_root_eigh(jnp.diag(jnp.array([4.0, 16.0])), 2)
+    >>> [[round(x, 3) for x in row] for row in root.tolist()]
+    [[0.5, 0.0], [0.0, 0.25]]
     """
     p, whole, scale = _prepare("matrix_inverse_pth_root_eigh", matrix, p, ridge_epsilon)
     values, vectors = jnp.linalg.eigh(jax.lax.stop_gradient(whole))

@@ -21,15 +21,26 @@ def nnls(A: ArrayLike, b: ArrayLike, iters: int, unroll: int | bool = 1, L: Arra
     From x = y = 0, t = 1:  x' = max(0, y - Aᵀ(A y - b) / L),  t' = (1 + sqrt(1 + 4 t²)) / 2,
     y' = x' + (t - 1) / t' (x' - x).
 
-    A: (m, n). b: (m,), or (m, k) for k problems at once. iters: steps, a Python int. unroll: as `lax.scan`'s.
-    L: an upper bound on the largest eigenvalue of AᵀA, positive; None takes the smaller of its Frobenius norm
-    and its largest absolute column sum. The objective comes within 2 L ‖x*‖² / iters² of its minimum,
+    Args:
+      A: (m, n).
+      b: (m,), or (m, k) for k problems at once.
+      iters: steps, a Python int.
+      unroll: as `lax.scan`'s.
+      L: an upper bound on the largest eigenvalue of AᵀA, positive; None takes the smaller of its Frobenius norm and its
+        largest absolute column sum.
+
+    The objective comes within 2 L ‖x*‖² / iters² of its minimum,
     counted as half the square.
     Returns (n,) or (n, k), in float32 at least; `vmap` does a batch. A = 0 gives 0, no steps give 0. The
     accuracy is that of the normal equations, for AᵀA is formed. inf or NaN: NaN. Differentiated step by step.
     Explicitly sharded A and b are gathered once.
     Errors: ValueError for shapes that do not fit, negative iters or L <= 0.
     Reference: Polyak 2015, Projected gradient method for non-negative least square; Beck and Teboulle 2009.
+
+    >>> from gradx import linalg
+    >>> import jax.numpy as jnp
+    >>> [round(x, 3) for x in linalg.nnls(jnp.eye(2), jnp.array([2.0, -1.0]), iters=50).tolist()]
+    [2.0, 0.0]
     """
     A, b = _operands(A, b)
     iters = checks.hyperparameter("nnls", "iters", iters, Range(low=0, integer=True))

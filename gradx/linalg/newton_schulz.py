@@ -68,12 +68,22 @@ def orthogonalize(
     In bfloat16 a smaller share drowns in the rounding error of the rest, 2^-9. Steps after the fifth repeat
     Polar Express's last row, which stays in the band and tends slowly to 1.035.
 
-    x: (..., m, n), any sizes. coefficients: a name in `COEFFICIENTS` or a `Coefficients`. steps: at least 1.
-    dtype: in which products are taken (bfloat16 for speed), sums in float32; None is x's, float32 at least.
+    Args:
+      x: (..., m, n), any sizes.
+      coefficients: a name in `COEFFICIENTS` or a `Coefficients`.
+      steps: at least 1.
+      dtype: in which products are taken (bfloat16 for speed), sums in float32; None is x's, float32 at least.
+
     Returns x's shape in x's dtype, float32 at least. A zero matrix gives 0, with derivative 0. The scale of x
     cancels, from the smallest normal number to the largest; inf or NaN makes its own matrix NaN.
     Explicitly sharded matrices are gathered once, the result is sharded like x; batch axes stay as they are.
     Errors: ValueError for less than 2 axes, an unknown name or steps below 1; TypeError for no float dtype.
+
+    >>> from gradx import linalg
+    >>> import jax.numpy as jnp
+    >>> x = linalg.orthogonalize(jnp.diag(jnp.array([3.0, -0.2])), "polar_express", steps=9)
+    >>> [[round(entry) for entry in row] for row in x.tolist()]
+    [[1, 0], [0, -1]]
     """
     x = jnp.asarray(x)
     polynomials, margin = _named(coefficients)

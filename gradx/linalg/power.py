@@ -32,10 +32,14 @@ def power_iteration(
 ) -> tuple[jax.Array, Any]:
     """Find the eigenvalue of largest modulus: v <- M v / ‖M v‖, lambda = vᴴ M v.
 
-    matrix: (n, n), or a function from a tree like `v0` to its product with M (a Hessian-vector product, say).
-    v0: (n,), or a tree; the start, needed with a function; None draws it in [-1, 1] from `key` (None: seed 0).
-    num_iters: most products after the first. error_tolerance: stop at ‖M v - lambda v‖ <= it times |lambda|.
-    precision: of the products with an array.
+    Args:
+      matrix: (n, n), or a function from a tree like `v0` to its product with M (a Hessian-vector product, say).
+      v0: (n,), or a tree; the start, needed with a function; None draws it in [-1, 1] from `key`.
+      num_iters: most products after the first.
+      error_tolerance: stop at ‖M v - lambda v‖ <= it times |lambda|.
+      precision: of the products with an array.
+      key: of `jax.random`; None is seed 0.
+
     Returns (lambda, v), ‖v‖ = 1, computed and given in float32 at least. `vmap` does a batch.
 
     Two eigenvalues of equal largest modulus and opposite sign: no convergence. The zero matrix: 0 and the
@@ -45,6 +49,12 @@ def power_iteration(
     An explicitly sharded array is gathered once; a function sees `v0`'s own sharding.
     Errors: ValueError for a matrix that is not square, a v0 of another length, or a function without v0.
     Reference: Golub and Van Loan, Matrix Computations, section 7.3.
+
+    >>> from gradx import linalg
+    >>> import jax.numpy as jnp
+    >>> eigenvalue, vector = linalg.power_iteration(jnp.diag(jnp.array([4.0, 1.0])))
+    >>> round(float(eigenvalue), 3), [round(abs(x), 3) for x in vector.tolist()]
+    (4.0, [1.0, 0.0])
     """
     checks.hyperparameter("power_iteration", "num_iters", num_iters, Range(low=0, integer=True))
     checks.hyperparameter("power_iteration", "error_tolerance", error_tolerance, Range(low=0.0))

@@ -33,6 +33,12 @@ class AccumulationType(enum.Enum):
     A mean gives each microbatch the weight of its rows. `MEAN` divides by the rows of the whole batch, `RUNNING_MEAN`
     by the rows that were run: they differ under `num_real_microbatches` alone. `CONCAT` puts the rows of the results in
     the order of the batch, with zeros where no microbatch was run; scalars become a vector.
+
+    >>> from gradx import microbatching
+    >>> import jax.numpy as jnp
+    >>> mean = microbatching.microbatch(jnp.mean, 0, 2, microbatching.AccumulationType.MEAN)
+    >>> float(mean(jnp.arange(4.0)))
+    1.5
     """
 
     MEAN = 1

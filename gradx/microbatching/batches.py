@@ -42,8 +42,17 @@ def reshape_batch_axis(tree: PyTree, microbatch_size: int, axis: int = 0) -> PyT
     So each microbatch [i] has rows from every device that holds a part of the batch, and the second of the two axes has
     the sharding that the batch axis had.
 
+    Args:
+      microbatch_size: rows at a time.
+      axis: the batch axis, the same in every leaf.
+
     Raises:
       ValueError: a `microbatch_size` that does not divide the rows, or that the devices cannot share.
+
+    >>> from gradx import microbatching
+    >>> import jax.numpy as jnp
+    >>> microbatching.reshape_batch_axis(jnp.arange(6), 3).tolist()
+    [[0, 2, 4], [1, 3, 5]]
     """
     tree = jax.tree.map(jnp.asarray, tree)
     plan = make_plan([tree], (axis,), ("tree",), microbatch_size)

@@ -66,6 +66,12 @@ def microbatch(
     Raises:
       ValueError: arguments that are not there, rows that differ in number, sizes below 1, or a `microbatch_size` that
         the devices of an explicitly sharded batch axis cannot share.
+
+    >>> from gradx import microbatching
+    >>> import jax, jax.numpy as jnp
+    >>> grads = jax.grad(lambda w, x: jnp.sum(w * x))
+    >>> float(microbatching.microbatch(grads, argnums=1, microbatch_size=2)(1.0, jnp.arange(4.0)))  # 0 + 1 + 2 + 3
+    6.0
     """
     argnums, argnames = _tuple_of(argnums), (argnames,) if isinstance(argnames, str) else tuple(argnames)
     axes = (in_axes,) * (len(argnums) + len(argnames)) if isinstance(in_axes, int) else tuple(in_axes)
@@ -116,6 +122,11 @@ def micro_vmap(
       vmap_fn: called as `jax.vmap(fun, in_axes=..., out_axes=0)`.
 
     The others, and the errors, are those of `microbatch`.
+
+    >>> from gradx import microbatching
+    >>> import jax.numpy as jnp
+    >>> microbatching.micro_vmap(lambda x: x**2, microbatch_size=2)(jnp.arange(4.0)).tolist()
+    [0.0, 1.0, 4.0, 9.0]
     """
     if out_axes != 0:
         raise ValueError(f"micro_vmap: out_axes must be 0, got {out_axes!r}; move the axis of the result")
@@ -167,7 +178,9 @@ def micro_grad(
     held at a time; where nothing is done to single ones, `microbatch(jax.grad(fun), ...)` needs less.
 
     Args:
-      fun: returns a scalar, with `has_aux` a pair of it and anything; `argnums`: as for `jax.grad`.
+      fun: returns a scalar, with `has_aux` a pair of it and anything.
+      has_aux: whether `fun` returns a pair.
+      argnums: as for `jax.grad`.
       batch_argnums: positional arguments with a batch axis, axis 0.
       keep_batch_dim: whether `fun` sees a row as a batch of one, or without the axis.
       transform_fn: from the gradient of a row to what is accumulated (clipped, squared, a tuple of several).
@@ -175,6 +188,12 @@ def micro_grad(
 
     The others, and the errors, are those of `microbatch`; keyword arguments go to `fun` as they are. `Aux` holds the
     values, the metrics and fun's own aux of every row, stacked.
+
+    >>> from gradx import microbatching
+    >>> import jax.numpy as jnp
+    >>> clipped = microbatching.micro_grad(lambda w, x: jnp.sum(w * x), transform_fn=lambda g: jnp.clip(g, -1, 1))
+    >>> float(clipped(1.0, jnp.arange(4.0))[0])  # 0 + 1 + 1 + 1
+    3.0
     """
     batch_argnums = _tuple_of(batch_argnums)
 

@@ -32,6 +32,10 @@ def general(
       clip: bound on the gradients' global norm.
 
     Raced for 600 steps on a perceptron with a table of 1,797 rows: benchmarks/results/tabular/results.json.
+
+    >>> from gradx import recipes
+    >>> recipes.general(steps=1000).expand().arguments["parts"][0]
+    clip_by_global_norm(max_norm=1.0)
     """
     return _adamw(steps, peak, weight_decay, clip)
 
@@ -44,6 +48,10 @@ def images(
 
     Arguments as for `general`.
     Raced for 900 steps on a small network with 5,000 digits: benchmarks/results/images/results.json.
+
+    >>> from gradx import recipes
+    >>> recipes.images(steps=1000).expand().arguments["parts"][0]
+    clip_by_global_norm(max_norm=1.0)
     """
     return _adamw(steps, peak, weight_decay, clip)
 
@@ -56,6 +64,10 @@ def language(
 
     Arguments as for `general`. Large ones take a smaller rate: 3e-4 for some billions of parameters.
     Raced for 800 steps on a small one with English prose: benchmarks/results/language/results.json.
+
+    >>> from gradx import recipes
+    >>> recipes.language(steps=1000).expand().arguments["parts"][0]
+    clip_by_global_norm(max_norm=1.0)
     """
     return _adamw(steps, peak, weight_decay, clip)
 
@@ -70,6 +82,10 @@ def recurrent(steps: PositiveInt, peak: PositiveReal = 0.03, clip: NonNegative =
       clip: bound on the gradients' global norm, far above the usual one: it is for the explosions.
 
     Raced for 500 steps on gated units with English prose: benchmarks/results/recurrent/results.json.
+
+    >>> from gradx import recipes
+    >>> recipes.recurrent(steps=1000).expand().arguments["parts"][0]
+    clip_by_global_norm(max_norm=5.0)
     """
     return chain(clip_by_global_norm(clip), rmsprop(_rise_and_fall(peak, steps)))
 
@@ -82,6 +98,10 @@ def stream(
 
     Arguments as for `general`.
     Raced for 860 steps on 31 MB of sources, read once: benchmarks/results/stream/results.json.
+
+    >>> from gradx import recipes
+    >>> recipes.stream(steps=1000).expand().arguments["parts"][0]
+    clip_by_global_norm(max_norm=1.0)
     """
     return _adamw(steps, peak, weight_decay, clip)
 
@@ -97,6 +117,10 @@ def control(steps: PositiveInt, peak: PositiveReal = 3e-3, clip: NonNegative = 0
 
     Raced for 60 steps of 16 updates on CartPole, as proximal policy optimization:
     benchmarks/results/control/results.json.
+
+    >>> from gradx import recipes
+    >>> recipes.control(steps=1000).expand().arguments["parts"][0]
+    clip_by_global_norm(max_norm=0.5)
     """
     return chain(clip_by_global_norm(clip), adam(_rise_and_fall(peak, steps)))
 
@@ -106,6 +130,10 @@ def gan(steps: PositiveInt, peak: PositiveReal = 0.01, clip: NonNegative = 1.0) 
     """Return Adam with short memory (b1 = 0.5), warmup, cosine decay and clipped gradients, for adversaries.
 
     Arguments as for `control`. Raced for 3,000 steps on 5,000 digits: benchmarks/results/gan/results.json.
+
+    >>> from gradx import recipes
+    >>> recipes.gan(steps=1000).expand().arguments["parts"][0]
+    clip_by_global_norm(max_norm=1.0)
     """
     return chain(clip_by_global_norm(clip), adam(_rise_and_fall(peak, steps), b1=0.5))
 

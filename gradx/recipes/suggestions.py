@@ -43,7 +43,12 @@ def suggest(task: str) -> Callable[..., GradientTransformation]:
 
 
 def table() -> str:
-    """Return the recipes as a table in Markdown: name, what for, and what it is made of for a thousand steps."""
+    """Return the recipes as a table in Markdown: name, what for, and what it is made of for a thousand steps.
+
+    >>> from gradx import recipes
+    >>> print(recipes.table().splitlines()[0])
+    | recipe | for | networks | made of |
+    """
     lines = ["| recipe | for | networks | made of |", "| --- | --- | --- | --- |"]
     for name, (recipe, task, model) in SUGGESTIONS.items():
         lines.append(f"| `{name}` | {task} | {model} | `{recipe(1000).expand()}` |")

@@ -76,6 +76,11 @@ def lr_find(
     Raises:
       TypeError: `tx` has no such hyperparameter, or more than one; or `loss` returns no real scalar.
       ValueError: rates not ascending or out of range, or no rate lowers the loss.
+
+    >>> import gradx
+    >>> curve = gradx.tune.lr_find(gradx.sgd(1.0), lambda w, batch: 5.0 * w**2, 1.0, steps=20)  # curvature 10
+    >>> 0.02 <= curve.suggestion <= 0.2
+    True
     """
     rates = _rates(learning_rates)
     stacked = stack_members(OWNER, tx, {name: rates.tolist()})

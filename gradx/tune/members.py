@@ -16,6 +16,9 @@ from gradx.hyperparams import replace
 def grid(**values: Sequence) -> dict[str, list]:
     """Return every combination of the values, as lists of equal length that `sweep` takes; the last name runs fastest.
 
+    Args:
+      **values: for each name a list of values.
+
     >>> import gradx
     >>> gradx.tune.grid(learning_rate=[0.1, 0.2], b1=[0.8, 0.9])
     {'learning_rate': [0.1, 0.1, 0.2, 0.2], 'b1': [0.8, 0.9, 0.8, 0.9]}

@@ -85,6 +85,14 @@ def sweep(
       progress: called with (members done, members) after each chunk.
 
     Raises TypeError or ValueError for wrong names, lengths and ranges, and for values that change the program.
+
+    >>> import gradx
+    >>> def train(tx, key):
+    ...     updates, _ = tx.update(1.0, tx.init(0.0))
+    ...     return updates
+    >>> result = gradx.tune.sweep(gradx.sgd(0.1), train, {"learning_rate": [0.5, 1.0]})
+    >>> result.results.tolist()
+    [[-0.5], [-1.0]]
     """
     listed = listed_values(OWNER, values)
     stacked = stack_members(OWNER, tx, listed)

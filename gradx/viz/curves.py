@@ -80,6 +80,9 @@ def training_curves(
       target: drawn as a thin horizontal line.
 
     Raises ValueError when there is nothing to draw, or a curve and the steps differ in length.
+
+    >>> from gradx import viz
+    >>> figure = viz.training_curves({"sgd": [3.0, 2.0, 1.5], "adam": [3.0, 1.0, 0.5]}, title="loss")
     """
     named = curves if isinstance(curves, Mapping) else {"": curves}
     if not named:
@@ -131,6 +134,11 @@ def learning_rate_curve(curve: Any) -> Figure:
 
     Args:
       curve: has `learning_rates` [K], `losses` [K, steps] and `suggestion`.
+
+    >>> import gradx
+    >>> from gradx import viz
+    >>> curve = gradx.tune.lr_find(gradx.sgd(1.0), lambda w, batch: 5.0 * w**2, 1.0, steps=20)
+    >>> figure = viz.learning_rate_curve(curve)
     """
     rates, losses = np.asarray(curve.learning_rates), np.asarray(curve.losses, float)
     first, last = np.nanmedian(losses[:, 0]), losses[:, -1]

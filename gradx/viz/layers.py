@@ -28,6 +28,10 @@ def layer_heat_map(
       label: what the numbers are, beside the colour bar; the title unless given.
 
     Raises ValueError when shapes and names differ, or no entry is positive and finite.
+
+    >>> from gradx import viz
+    >>> import numpy as np
+    >>> figure = viz.layer_heat_map(np.ones((5, 2)), ["first", "second"])
     """
     table = np.asarray(values, float).T
     if table.ndim != 2 or len(table) != len(names):

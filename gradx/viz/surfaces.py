@@ -61,7 +61,19 @@ Himmelblau's (1972) four minima; a saddle between two minima, with the start a t
 
 
 def descend(tx: GradientTransformation, surface: Surface, steps: int, start: Point | None = None) -> jax.Array:
-    """Return the points that an optimizer goes through, float32[steps + 1, 2], the start first."""
+    """Return the points that an optimizer goes through, float32[steps + 1, 2], the start first.
+
+    Args:
+      tx: the optimizer.
+      surface: one of `SURFACES`, or one of your own.
+      steps: how many.
+      start: where from; the surface's own by default.
+
+    >>> import gradx
+    >>> from gradx import viz
+    >>> viz.descend(gradx.sgd(0.05), viz.SURFACES["ravine"], 10).shape
+    (11, 2)
+    """
     first = jnp.asarray(surface.start if start is None else start, jnp.float32)
 
     def step(carry: tuple, _: None) -> tuple:

@@ -60,6 +60,17 @@ def animate_trajectories(
     """Return a film of the optimizers on their ways, a frame for each `every` steps.
 
     `animation.save("x.gif", writer="pillow")` writes it; in a notebook `HTML(animation.to_jshtml())` shows it.
+
+    Args:
+      surface: a name in `SURFACES`, or a surface of your own.
+      optimizers: an optimizer, a list of them, or a dict from label to optimizer.
+      steps: of each.
+      every: how many steps a frame stands for.
+
+    >>> import gradx
+    >>> from gradx import viz
+    >>> film = viz.animate_trajectories("ravine", gradx.sgd(0.06), steps=4)
+    >>> page = film.to_jshtml()  # what a notebook shows
     """
     name, surface = _named(surface)
     figure = new_figure()
