@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from gradx.scheduled import schedule
 from gradx.schedules.piecewise import join_schedules
-from gradx.schedules.polynomial import half_cosine, interpolate, progress
+from gradx.schedules.polynomial import as_real, half_cosine, interpolate, progress
 from gradx.schedules.warmup import warmup_cosine_decay_schedule
 from gradx.typing import PositiveInt, PositiveReal, Real
 
@@ -30,8 +30,8 @@ def cosine_decay_schedule(
     """
 
     def at(step: ArrayLike) -> jax.Array:
-        remaining = half_cosine(progress(step, 0, decay_steps)) ** exponent
-        return interpolate(alpha * init_value, init_value, remaining)
+        remaining = half_cosine(progress(step, 0, decay_steps)) ** as_real(exponent)
+        return interpolate(as_real(alpha) * as_real(init_value), init_value, remaining)
 
     return at
 
@@ -66,7 +66,8 @@ def cosine_restarts_schedule(
     lengths = [first_period * period_factor**i for i in range(cycles)]
     ends = [sum(lengths[: i + 1]) for i in range(cycles - 1)]
 
-    falls = [cosine_decay_schedule(init_value * peak_factor**i, n, alpha) for i, n in enumerate(lengths)]
+    peaks = [as_real(init_value) * as_real(peak_factor) ** i for i in range(cycles)]
+    falls = [cosine_decay_schedule(peak, n, alpha) for peak, n in zip(peaks, lengths, strict=True)]
     return join_schedules(falls, ends)
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from gradx.scheduled import schedule
-from gradx.schedules.polynomial import as_float, elapsed, interpolate, progress
+from gradx.schedules.polynomial import as_float, as_real, as_steps, elapsed, interpolate, progress
 from gradx.typing import NonNegativeInt, PositiveInt, PositiveReal, Real
 
 
@@ -27,7 +27,6 @@ def exponential_decay(
     Args:
       transition_steps: the steps in which the value is multiplied by `decay_rate` once.
       decay_rate: above 0; above 1 the value grows.
-      staircase: multiply only when another `transition_steps` have passed.
       end_value: bound: the least value where the rate is below 1, the largest where it is above.
 
     >>> import gradx
@@ -40,13 +39,15 @@ def exponential_decay(
         since = elapsed(step, transition_begin)
         # Whole times are counted in integers: as floats, steps beyond 2^24 are rounded.
         times = as_float(since // transition_steps) if staircase else as_float(since) / transition_steps
-        value = init_value * decay_rate**times
+        start, rate = as_real(init_value), as_real(decay_rate)
+        value = start * rate**times
         if end_value is None:
             return value
+        end = as_real(end_value)
         # Written with where, not Python's if: the rate may be traced.
-        past = jnp.where(jnp.asarray(decay_rate) < 1, value < end_value, value > end_value)
+        past = jnp.where(jnp.asarray(rate) < 1, value < end, value > end)
         # Past the bound the power may overflow, and its derivative times 0 would be NaN: it is not taken there.
-        return jnp.where(past, end_value, init_value * decay_rate ** jnp.where(past, 0, times))
+        return jnp.where(past, end, start * rate ** jnp.where(past, 0, times))
 
     return at
 
@@ -83,7 +84,7 @@ def inverse_sqrt_schedule(peak_value: Real, warmup_steps: PositiveInt, init_valu
 
     def at(step: ArrayLike) -> jax.Array:
         rise = interpolate(init_value, peak_value, progress(step, 0, warmup_steps))
-        fall = peak_value * jnp.sqrt(warmup_steps / jnp.maximum(as_float(jnp.asarray(step)), warmup_steps))
-        return jnp.where(jnp.asarray(step) < warmup_steps, rise, fall)
+        fall = as_real(peak_value) * jnp.sqrt(warmup_steps / jnp.maximum(as_float(as_steps(step)), warmup_steps))
+        return jnp.where(as_steps(step) < warmup_steps, rise, fall)
 
     return at

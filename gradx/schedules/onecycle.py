@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from gradx.scheduled import schedule
-from gradx.schedules.polynomial import as_float, half_cosine, interpolate
+from gradx.schedules.polynomial import as_float, as_real, as_steps, half_cosine, interpolate
 from gradx.typing import FractionReal, PositiveInt, PositiveReal, Real
 
 
@@ -35,10 +35,10 @@ def linear_onecycle_schedule(
     >>> [round(float(schedule(step)), 4) for step in (0, 15, 30, 85, 100)]
     [0.04, 0.52, 1.0, 0.04, 0.0]
     """
-    turns = (0, pct_start * transition_steps, pct_final * transition_steps, transition_steps)
+    turns = (0, as_real(pct_start) * transition_steps, as_real(pct_final) * transition_steps, transition_steps)
     _check_spans("linear_onecycle_schedule", turns)
-    start = peak_value / div_factor
-    return _through(turns, (start, peak_value, start, start / final_div_factor), lambda x: 1 - x)
+    start = as_real(peak_value) / as_real(div_factor)
+    return _through(turns, (start, peak_value, start, start / as_real(final_div_factor)), lambda x: 1 - x)
 
 
 @schedule
@@ -62,21 +62,21 @@ def cosine_onecycle_schedule(
     >>> [round(float(schedule(step)), 4) for step in (0, 30, 65, 100)]
     [0.04, 1.0, 0.5, 0.0]
     """
-    turns = (0, pct_start * transition_steps, transition_steps)
+    turns = (0, as_real(pct_start) * transition_steps, transition_steps)
     _check_spans("cosine_onecycle_schedule", turns)
-    start = peak_value / div_factor
-    return _through(turns, (start, peak_value, start / final_div_factor), half_cosine)
+    start = as_real(peak_value) / as_real(div_factor)
+    return _through(turns, (start, peak_value, start / as_real(final_div_factor)), half_cosine)
 
 
 def _through(turns: tuple, values: tuple, remaining: Callable[[jax.Array], jax.Array]) -> Callable:
     """Return the curve through the values at the turns; `remaining` falls from 1 to 0 as a span passes."""
 
     def at(step: ArrayLike) -> jax.Array:
-        step = as_float(jnp.asarray(step))
-        value = jnp.full(step.shape, values[0], step.dtype)
+        step = as_float(as_steps(step))
+        value = jnp.full(step.shape, as_real(values[0]), step.dtype)
         for begin, end, start, stop in zip(turns, turns[1:], values, values[1:], strict=False):
-            x = jnp.clip((step - begin) / (end - begin), 0, 1)
-            value = jnp.where(step > begin, interpolate(stop, start, remaining(x)), value)
+            x = jnp.clip((step - as_real(begin)) / as_real(end - begin), 0, 1)
+            value = jnp.where(step > as_real(begin), interpolate(stop, start, remaining(x)), value)
         return value
 
     return at

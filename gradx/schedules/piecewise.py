@@ -10,7 +10,7 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from gradx.scheduled import schedule
-from gradx.schedules.polynomial import elapsed, half_cosine, interpolate, progress
+from gradx.schedules.polynomial import as_real, as_steps, elapsed, half_cosine, interpolate, progress
 from gradx.typing import PositiveReal, Real, Schedule
 
 
@@ -39,13 +39,13 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> 
         raise ValueError(
             f"join_schedules: {len(schedules)} schedules need {len(schedules) - 1} boundaries, got {len(boundaries)}"
         )
-    _check_rising("join_schedules: boundaries", boundaries, least=0)
+    turns = _rising("join_schedules: boundaries", boundaries, least=0)
 
     def at(step: ArrayLike) -> jax.Array:
         value = jnp.asarray(schedules[0](step))
-        for boundary, following in zip(boundaries, schedules[1:], strict=True):
+        for boundary, following in zip(turns, schedules[1:], strict=True):
             later = following(elapsed(step, boundary))
-            value = jnp.where(jnp.asarray(step) < boundary, value, later)
+            value = jnp.where(as_steps(step) < boundary, value, later)
         return value
 
     return at
@@ -67,12 +67,12 @@ def piecewise_constant_schedule(init_value: Real, boundaries_and_scales: Mapping
     [1.0, 0.5, 0.25]
     """
     scales = dict(sorted((boundaries_and_scales or {}).items()))
-    _check_rising("piecewise_constant_schedule: boundaries", list(scales), least=0)
+    turns = _rising("piecewise_constant_schedule: boundaries", list(scales), least=0)
 
     def at(step: ArrayLike) -> jax.Array:
         value = jnp.full(jnp.shape(step), init_value, jnp.result_type(float))
-        for boundary, scale in scales.items():
-            value = jnp.where(jnp.asarray(step) >= boundary, value * scale, value)
+        for boundary, scale in zip(turns, scales.values(), strict=True):
+            value = jnp.where(as_steps(step) >= boundary, value * as_real(scale), value)
         return value
 
     return at
@@ -92,12 +92,12 @@ def multi_step_schedule(init_value: Real, milestones: Sequence[int], gamma: Posi
     >>> [round(float(schedule(step)), 4) for step in (0, 10, 20)]
     [1.0, 0.5, 0.25]
     """
-    _check_rising("multi_step_schedule: milestones", milestones, least=1)
+    turns = _rising("multi_step_schedule: milestones", milestones, least=1)
 
     def at(step: ArrayLike) -> jax.Array:
         value = jnp.full(jnp.shape(step), init_value, jnp.result_type(float))
-        for milestone in milestones:
-            value = jnp.where(jnp.asarray(step) >= milestone, value * gamma, value)
+        for milestone in turns:
+            value = jnp.where(as_steps(step) >= milestone, value * as_real(gamma), value)
         return value
 
     return at
@@ -127,25 +127,28 @@ def piecewise_interpolate_schedule(
             f"piecewise_interpolate_schedule: interpolate_type must be 'linear' or 'cosine', got {interpolate_type!r}"
         )
     scales = dict(sorted((boundaries_and_scales or {}).items()))
-    _check_rising("piecewise_interpolate_schedule: boundaries", list(scales), least=1)
+    turns = _rising("piecewise_interpolate_schedule: boundaries", list(scales), least=1)
 
     def at(step: ArrayLike) -> jax.Array:
         value = jnp.full(jnp.shape(step), init_value, jnp.result_type(float))
         start, begin = value, 0
-        for boundary, scale in scales.items():
+        for boundary, scale in zip(turns, scales.values(), strict=True):
             x = progress(step, begin, boundary - begin)
             weight = x if interpolate_type == "linear" else 1 - half_cosine(x)
-            value = jnp.where(jnp.asarray(step) > begin, interpolate(start, start * scale, weight), value)
-            start, begin = start * scale, boundary
+            end = start * as_real(scale)
+            value = jnp.where(as_steps(step) > begin, interpolate(start, end, weight), value)
+            start, begin = end, boundary
         return value
 
     return at
 
 
-def _check_rising(what: str, steps: Sequence[int], least: int) -> None:
+def _rising(what: str, steps: Sequence[int], least: int) -> Sequence[int]:
+    """Return the steps as Python's integers, which compare with a step of any dtype; refuse them unless they rise."""
     if any(isinstance(step, Tracer) for step in steps):  # a NumPy array of them is data, checked when it was concrete
-        return
+        return steps
     if any(isinstance(step, bool) or not isinstance(step, int | np.integer) for step in steps):
         raise TypeError(f"{what} must be integers, got {list(steps)}")
     if any(later <= earlier for earlier, later in zip([least - 1, *steps], steps, strict=False)):
         raise ValueError(f"{what} must rise and be at least {least}, got {list(steps)}")
+    return [int(step) for step in steps]

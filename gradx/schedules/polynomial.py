@@ -4,20 +4,45 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from gradx.scheduled import schedule
 from gradx.typing import NonNegativeInt, PositiveInt, Real
 
 
+def as_steps(step: ArrayLike) -> jax.Array:
+    """Return the step in 32 bits at least, whatever it was counted in: an int8 has no room for a boundary at 300.
+
+    A count beyond the largest integer that JAX has here is held at it; cut to its low bits it would start anew.
+    """
+    if not isinstance(step, jax.Array):
+        step = np.asarray(step)
+        if step.dtype.kind in "iu" and step.dtype.itemsize == 8:
+            step = np.minimum(step, step.dtype.type(jnp.iinfo(jnp.result_type(int)).max))
+    step = jnp.asarray(step)
+    if step.dtype.itemsize >= 4:
+        return step
+    return step.astype(jnp.float32 if jnp.issubdtype(step.dtype, jnp.floating) else jnp.int32)
+
+
 def elapsed(step: ArrayLike, begin: int) -> jax.Array:
-    """Return the steps since `begin`, 0 before it, in the step's own dtype: no wrap below 0 where that is unsigned."""
-    return jnp.maximum(jnp.asarray(step), begin) - begin
+    """Return the steps since `begin`, 0 before it: the difference is not taken, so that an unsigned one never wraps."""
+    return jnp.maximum(as_steps(step), begin) - begin
 
 
 def as_float(steps: jax.Array) -> jax.Array:
     """Return a number of steps as default floats: int32 divided by an int would be float32 in x64 mode too."""
     return steps.astype(jnp.result_type(float))
+
+
+def as_real(x: Any) -> Any:
+    """Return an array or NumPy number in the default float dtype, and Python's own as they are.
+
+    So a value in bfloat16 is computed with in float32, and meets no other dtype where promotion is strict.
+    """
+    is_array = isinstance(x, jax.Array | np.ndarray | np.generic)
+    return jnp.asarray(x).astype(jnp.result_type(float)) if is_array else x
 
 
 def progress(step: ArrayLike, begin: int, length: int) -> jax.Array:
@@ -32,7 +57,7 @@ def progress(step: ArrayLike, begin: int, length: int) -> jax.Array:
 
 def interpolate(start: ArrayLike, end: ArrayLike, weight: jax.Array) -> jax.Array:
     """Return start where weight is 0, end where it is 1, both exactly, and the line between."""
-    return (1 - weight) * start + weight * end
+    return (1 - weight) * as_real(start) + weight * as_real(end)
 
 
 def half_cosine(x: jax.Array) -> jax.Array:
@@ -94,7 +119,7 @@ def polynomial_schedule(
     """
 
     def at(step: ArrayLike) -> jax.Array:
-        remaining = (1 - progress(step, transition_begin, transition_steps)) ** power
+        remaining = (1 - progress(step, transition_begin, transition_steps)) ** as_real(power)
         return interpolate(end_value, init_value, remaining)
 
     return at

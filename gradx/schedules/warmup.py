@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from gradx.scheduled import schedule
 from gradx.schedules.exponential import exponential_decay
 from gradx.schedules.piecewise import join_schedules
-from gradx.schedules.polynomial import half_cosine, interpolate, linear_schedule, progress
+from gradx.schedules.polynomial import as_real, as_steps, half_cosine, interpolate, linear_schedule, progress
 from gradx.typing import NonNegativeInt, PositiveInt, PositiveReal, Real
 
 
@@ -93,8 +93,8 @@ def _rise_then(
     def at(step: ArrayLike) -> jax.Array:
         rise = interpolate(init_value, peak_value, progress(step, 0, warmup_steps))
         x = progress(step, warmup_steps, decay_steps - warmup_steps)
-        remaining = 1 - x if exponent is None else half_cosine(x) ** exponent
-        return jnp.where(jnp.asarray(step) < warmup_steps, rise, interpolate(end_value, peak_value, remaining))
+        remaining = 1 - x if exponent is None else half_cosine(x) ** as_real(exponent)
+        return jnp.where(as_steps(step) < warmup_steps, rise, interpolate(end_value, peak_value, remaining))
 
     return at
 
@@ -168,7 +168,7 @@ def warmup_stable_decay_schedule(
     def at(step: ArrayLike) -> jax.Array:
         rise = interpolate(init_value, peak_value, progress(step, 0, warmup_steps))
         remaining = falls[shape](progress(step, warmup_steps + stable_steps, decay_steps))
-        return jnp.where(jnp.asarray(step) < warmup_steps, rise, interpolate(end_value, peak_value, remaining))
+        return jnp.where(as_steps(step) < warmup_steps, rise, interpolate(end_value, peak_value, remaining))
 
     return at
 
