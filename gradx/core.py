@@ -136,7 +136,7 @@ def transformation(factory: Callable[P, Any]) -> Callable[P, GradientTransformat
     take no Python branch on their value. Integers stay structure where nothing says float. `update` names the extras
     that it wants: `def update(updates, state, params, *, value)`.
 
-    >>> import gradx
+    >>> import gradx, jax, jax.numpy as jnp
     >>> @gradx.transformation
     ... def sign_descent(step_size=0.1):
     ...     def update(updates, params=None):

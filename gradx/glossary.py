@@ -18,7 +18,7 @@ from gradx.typing import OfParams, Range, Schedule, StorageDType, TreeKind
 
 GLOSSARY = {
     # Optimizers and transformations
-    "learning_rate": "step size, at least 0. A schedule, here or for another float, sees the updates already applied.",
+    "learning_rate": "step size, at least 0; a schedule, here or for another float, sees the updates' number, from 0.",
     "b1": "decay of the running mean of the gradient g, in [0, 1).",
     "b2": "decay of the running mean of |g|², in [0, 1).",
     "eps": "keeps a denominator from 0; with 0, a gradient that was always 0 gives 0/0, NaN.",
@@ -30,15 +30,11 @@ GLOSSARY = {
     "nesterov": "use the momentum where it is heading, that of the next step.",
     "momentum": "decay of a running sum, in [0, 1); None keeps no sum.",
     "decay": "of the running mean, in [0, 1).",
-    "rho": "decay of both running means, in [0, 1).",
+    "rho": "decay of both means, in [0, 1).",
     "initial_accumulator_value": "where the sum of squares starts, at least 0.",
-    "initial_scale": "where the mean of squares starts, at least 0.",
-    "eps_in_sqrt": "whether eps is added under the root or, as in PyTorch, to it.",
-    "bias_correction": "divide the means by 1 - decay^t, which undoes a start at zero.",
     "step_size": "the factor; negative descends.",
     "max_norm": "the largest norm that passes, at least 0.",
     "max_delta": "the largest entry that passes, at least 0.",
-    "threshold": "the largest that passes, at least 0.",
     "parts": "transformations, in the order in which they see the update.",
     "tx": "the transformation.",
     "state": "from `init`, or from the update before.",
@@ -81,16 +77,11 @@ GLOSSARY = {
     "a": "the normal vector, a pytree with the leaves of x.",
     "b": "the offset, a scalar.",
     "scale": "at least 0: a number, a tree like `tree` or a prefix of one.",
-    # Losses
-    "where": "what to include, of a shape that broadcasts; None is everything.",
-    "axis": "the axis or axes that are summed over.",
     # Training
     "steps": "of the whole training.",
     "peak": "the highest learning rate.",
     "clip": "bound on the gradients' global norm.",
-    "microbatch_size": "rows at a time; None takes the whole batch at once.",
     "accumulator": "how results combine, one or a tree of them, a prefix of what `fun` returns.",
-    "num_real_microbatches": "stop after so many; None runs all.",
 }
 """Argument, and what it means everywhere but where a docstring says otherwise."""
 
@@ -108,17 +99,22 @@ def document(function: Callable, signature: inspect.Signature, returns: str | No
     Args:
       function: what to document, in place.
       signature: with annotations as objects.
-      returns: what to show in place of the signature's own return annotation.
+      returns: what is returned, where the signature does not say it.
       known: whether the names mean what the glossary says: in gradx's own functions.
     """
     parameters = [p.replace(annotation=_shown(p)) for p in signature.parameters.values()]
     result = signature.return_annotation
+    returns = _PUBLIC.get(returns, returns)
     shown = result if result is signature.empty and returns is None else Shown(returns or spelt(result))
     vars(function)["__signature__"] = inspect.Signature(parameters, return_annotation=shown)
     if known and function.__doc__:
         text = inspect.cleandoc(function.__doc__)
         namespace = inspect.unwrap(function).__globals__
         function.__doc__ = completed(text, tuple(signature.parameters), _pointed_at(text, namespace))
+
+
+_PUBLIC = {"ScheduleValue": "Schedule"}
+"""What a class is called where it is no public name itself."""
 
 
 def document_all(namespace: dict[str, Any], names: Iterable[str]) -> Callable[[], list[str]]:
@@ -136,7 +132,7 @@ def document_all(namespace: dict[str, Any], names: Iterable[str]) -> Callable[[]
 def completed(text: str, names: tuple[str, ...], pointed_at: dict[str, str] | None = None) -> str:
     """Return a docstring with an entry in `Args:` for every name, in their order; words of its own stay.
 
-    A docstring without the section gets one, in front of its first example.
+    A docstring without the section gets one, behind what the function does.
 
     Args:
       text: the docstring, without indentation.
@@ -152,10 +148,14 @@ def completed(text: str, names: tuple[str, ...], pointed_at: dict[str, str] | No
     if lines == own:
         return text
     if not own:
-        before, mark, after = text.partition("\n>>> ")
-        after = f"{mark.lstrip()}{after}"
+        end = _TAIL.search(text)
+        before, after = (text[: end.start()], text[end.end() :]) if end else (text, "")
     section = "\n".join(["Args:", *lines])
     return f"{before.rstrip()}\n\n{section}" + (f"\n\n{after}" if after else "")
+
+
+_TAIL = re.compile(r"\n\n(?=(?:State|Needs|Errors|Raises|Returns|Reduction|References?|>>>)[: ])")
+"""Where the parts begin that stand behind the arguments."""
 
 
 def _pointed_at(text: str, namespace: dict[str, Any]) -> dict[str, str]:
@@ -223,7 +223,7 @@ def _spelt(annotation: Any) -> str:
     if origin in (Union, types.UnionType):
         return " | ".join(dict.fromkeys(_members(args)))
     if origin is Callable or not args:
-        return getattr(origin or annotation, "__name__", None) or str(annotation)
+        return (getattr(origin or annotation, "__name__", None) or str(annotation)).rpartition(".")[2]
     inside = [repr(x) if isinstance(x, str) else "..." if x is ... else spelt(x) for x in args]
     return f"{getattr(origin, '__name__', origin)}[{', '.join(inside)}]"
 

@@ -79,7 +79,6 @@ def check_transform(
     """Run the contract over a transformation: gradx's, Optax's, or any `(init, update)` pair with these two attributes.
 
     Args:
-      tx: the transformation.
       params: parameters that suit it; by default a matrix, a vector and a scalar in float32.
       extras: the keyword arguments that its update needs.
       skip: clauses that do not apply, by name; see `CONTRACT`.

@@ -119,9 +119,11 @@ def message(gradx: ModuleType, name: str) -> str:
     if name in FACTORIES or name in CONTRIB:
         peer = f"optax.{name}" if name in FACTORIES else f"optax.contrib.{name}"
         return f"{start} yet; Optax's becomes a value of gradx by gradx.transformation({peer})(...)"
-    lowered = {known.lower(): known for known in [*dir(gradx), *ELSEWHERE, *FACTORIES, *CONTRIB]}
-    near = difflib.get_close_matches(name.lower(), lowered, 1, cutoff=0.7)
-    if not near:
-        return f"{start}; dir(gradx) lists what there is"
-    known = lowered[near[0]]
-    return f"{start}; did you mean gradx.{known}?" if known in dir(gradx) else f"{start}; {message(gradx, known)}"
+    ours, theirs = dir(gradx), [*ELSEWHERE, *FACTORIES, *CONTRIB]
+    for known, cutoff in ((ours, 1.0), (theirs, 1.0), (ours, 0.7), (theirs, 0.7)):
+        lowered = {x.lower(): x for x in known}
+        for near in difflib.get_close_matches(name.lower(), lowered, 1, cutoff):
+            return f"{start}; " + (
+                f"did you mean gradx.{lowered[near]}?" if known is ours else message(gradx, lowered[near])
+            )
+    return f"{start}; dir(gradx) lists what there is"

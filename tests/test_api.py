@@ -12,7 +12,7 @@ PACKAGES = {"losses", "tree", "schedules", "linalg", "projections", "assignment"
 
 
 def public(module):
-    return {name: x for name, x in vars(module).items() if not name.startswith("_") and not inspect.ismodule(x)}
+    return {name: getattr(module, name) for name in module.__all__ if not inspect.ismodule(getattr(module, name))}
 
 
 def returns(name):

@@ -57,7 +57,6 @@ def microbatch(
       fun: any function of arrays.
       argnums, argnames: its arguments that have a batch axis, trees of arrays with as many rows each.
       microbatch_size: rows at a time; `None` takes the whole batch at once.
-      accumulator: how results combine, one or a tree of them, a prefix of what `fun` returns.
       in_axes: the batch axis of each of `argnums` and then `argnames`, or one for all.
       num_real_microbatches: stop after so many; traced, it serves padded batches without a new trace, and then only
         forward derivatives exist.

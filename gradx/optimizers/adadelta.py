@@ -33,7 +33,6 @@ def scale_by_adadelta(rho: Decay = 0.9, eps: Positive = 1e-6) -> Any:
     """Scale by the ratio of the running sizes of steps and gradients: u = g · sqrt(e_x + eps) / sqrt(e_g + eps).
 
     Args:
-      rho: decay of both means, in [0, 1).
       eps: above 0: the first steps have its root for size.
 
     State: 2 numbers per parameter. Zeiler 2012, arXiv:1212.5701, Algorithm 1.

@@ -24,11 +24,9 @@ def sgd(
       learning_rate: step size; diverges above 2 / L on a loss of curvature L.
       momentum: decay of the sum of gradients, in [0, 1); usually 0.9. None keeps no sum.
       nesterov: take the gradient where the momentum is heading: g + momentum · m.
-      accumulator_dtype: dtype of m.
 
     State: none; with momentum 1 number per parameter. Sutskever et al. 2013, eq. 1-4 (with the learning rate outside
-      the
-    sum, as everywhere in deep learning).
+    the sum, as everywhere in deep learning).
 
     >>> import gradx
     >>> tx = gradx.sgd(0.1, momentum=0.9)

@@ -26,10 +26,7 @@ def general(
     """Return AdamW with warmup, cosine decay and clipped gradients, for a network of which nothing else is known.
 
     Args:
-      steps: of the whole training.
-      peak: the highest learning rate.
       weight_decay: pull of `kernels` towards zero, times the learning rate.
-      clip: bound on the gradients' global norm.
 
     Raced for 600 steps on a perceptron with a table of 1,797 rows: benchmarks/results/tabular/results.json.
 
@@ -77,8 +74,6 @@ def recurrent(steps: PositiveInt, peak: PositiveReal = 0.03, clip: NonNegative =
     """Return RMSProp with warmup, cosine decay and clipped gradients, for recurrent networks, whose gradients explode.
 
     Args:
-      steps: of the whole training.
-      peak: the highest learning rate.
       clip: bound on the gradients' global norm, far above the usual one: it is for the explosions.
 
     Raced for 500 steps on gated units with English prose: benchmarks/results/recurrent/results.json.
@@ -112,8 +107,6 @@ def control(steps: PositiveInt, peak: PositiveReal = 3e-3, clip: NonNegative = 0
 
     Args:
       steps: updates of the whole training, several for each batch of moves.
-      peak: the highest learning rate.
-      clip: bound on the gradients' global norm.
 
     Raced for 60 steps of 16 updates on CartPole, as proximal policy optimization:
     benchmarks/results/control/results.json.
@@ -129,7 +122,7 @@ def control(steps: PositiveInt, peak: PositiveReal = 3e-3, clip: NonNegative = 0
 def gan(steps: PositiveInt, peak: PositiveReal = 0.01, clip: NonNegative = 1.0) -> Any:
     """Return Adam with short memory (b1 = 0.5), warmup, cosine decay and clipped gradients, for adversaries.
 
-    Arguments as for `control`. Raced for 3,000 steps on 5,000 digits: benchmarks/results/gan/results.json.
+    Raced for 3,000 steps on 5,000 digits: benchmarks/results/gan/results.json.
 
     >>> from gradx import recipes
     >>> recipes.gan(steps=1000).expand().arguments["parts"][0]

@@ -13,8 +13,9 @@ def kernels(params: Params) -> PyTree:
     Biases and scales of norms have one axis; of an embedding, the rows of rare symbols get a gradient seldom and decay
     would take them away. Layers stacked along a new axis, for a scan, give biases a second one: mark those yourself.
 
+    >>> from gradx import recipes
     >>> import jax.numpy as jnp
-    >>> kernels({"dense": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}, "embedding": jnp.ones((9, 2))})
+    >>> recipes.kernels({"dense": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}, "embedding": jnp.ones((9, 2))})
     {'dense': {'bias': False, 'kernel': True}, 'embedding': False}
     """
     return tree.map_with_path(lambda name, p: p.ndim > 1 and EMBEDDING not in name.rpartition("/")[2].lower(), params)

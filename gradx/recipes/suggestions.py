@@ -34,7 +34,8 @@ def suggest(task: str) -> Callable[..., GradientTransformation]:
 
     Raises ValueError for another name.
 
-    >>> suggest("images")(steps=1000, peak=0.003)
+    >>> from gradx import recipes
+    >>> recipes.suggest("images")(steps=1000, peak=0.003)
     images(steps=1000, peak=0.003)
     """
     if task not in SUGGESTIONS:

@@ -41,7 +41,6 @@ def momentum(decay: Decay, nesterov: bool = False, accumulator_dtype: DType | No
     Args:
       decay: in [0, 1).
       nesterov: use u = g + decay · m, the gradient seen from where the sum is heading.
-      accumulator_dtype: dtype of m, else that of the parameters and at least float32.
 
     State: 1 number per parameter. Polyak 1964; Sutskever et al. 2013, eq. 3-4. (Optax calls this `trace`.)
 
@@ -76,7 +75,6 @@ def ema(decay: Decay, debias: bool = True, accumulator_dtype: DType | None = Non
     Args:
       decay: in [0, 1).
       debias: return m / (1 - decay^t), t = 1 at the first update, which undoes the start at zero.
-      accumulator_dtype: dtype of m, else that of the parameters and at least float32.
 
     State: 1 number per parameter and int32[].
 

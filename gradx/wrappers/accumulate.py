@@ -48,7 +48,6 @@ def MultiSteps(
       use_grad_mean: False hands the sum on.
       should_skip_update_fn: `skip_not_finite()`, `skip_large_updates(...)` or a function of (updates, gradient_step,
         params) that returns whether to skip, and a pytree to keep in the state.
-      accumulator_dtype: dtype of the running mean, else that of the parameters and at least float32.
 
     State: 1 number per parameter beside the inner state. A leaf whose gradient is `None` keeps what was gathered.
 
@@ -154,7 +153,7 @@ def flush(
     """Update with what `MultiSteps` has gathered so far: the last mini-steps of an epoch, fewer than k.
 
     Args:
-      tx: the `MultiSteps` itself, and `state` its state.
+      tx: the `MultiSteps` itself.
 
     Returns what `tx.update` does at a k-th mini-step; where nothing is gathered the updates are zero and the state
     stays. Works under `jit`.
