@@ -5,13 +5,12 @@ that alternate between the two libraries; the ratio is what to read, for the mac
 `benchmarks/results/cost.{md,json}`.
 """
 
-import argparse
 import functools
 import json
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import jax.numpy as jnp
 import optax
 
 import gradx
+from benchmarks.command import Parser, Refused, check_folder, positive
 
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = {"gradx": gradx, "optax": optax}
@@ -179,16 +179,21 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    """Measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for cost.md and cost.json")
-    parser.add_argument("--leaves", type=int, default=20, help="matrices of a million entries in the jitted step")
-    arguments = parser.parse_args()
-    results = measure(arguments.leaves)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "cost.json").write_text(json.dumps(results, indent=1) + "\n")
-    (arguments.out / "cost.md").write_text(table(results))
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line: measure, print and write."""
+    description = "Measure what an update costs, beside Optax in the same process; takes minutes."
+    parser = Parser(prog="python -m benchmarks.cost", description=description)
+    parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER", help="for cost.md and cost.json")
+    leaves = "matrices of a million entries in the jitted step; default: 20"
+    parser.add_argument("--leaves", type=positive, default=20, metavar="N", help=leaves)
+    given = parser.parse_args(arguments)
+    try:
+        check_folder(given.out)
+    except Refused as problem:
+        parser.error(str(problem))
+    results = measure(given.leaves)
+    (given.out / "cost.json").write_text(json.dumps(results, indent=1) + "\n")
+    (given.out / "cost.md").write_text(table(results))
     print(table(results))
 
 

@@ -5,7 +5,6 @@ Each group is a function that returns rows; `main` writes them, sorted, as a Mar
 class of its rows names the columns and says what the numbers are.
 """
 
-import argparse
 import importlib
 import importlib.metadata
 import json
@@ -24,6 +23,7 @@ import numpy as np
 
 import tests.oracles
 from benchmarks import deviations_optimizers
+from benchmarks.command import Parser, Refused, check_folder, unknown
 from tests.oracles.case import Case
 
 RESULTS = Path(__file__).parent / "results"
@@ -200,12 +200,18 @@ def _spell(x: Any) -> Any:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.deviations", description=__doc__)
-    parser.add_argument(
-        "groups", nargs="*", choices=[[], *GROUPS], help="which tables to write; all, when none is named"
-    )
-    parser.add_argument("--folder", type=Path, default=RESULTS)
+    parser = Parser(prog="python -m benchmarks.deviations", description=(__doc__ or "").splitlines()[0])
+    groups = f"which tables to write: {', '.join(GROUPS)}; all, when none is named"
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=groups)
+    parser.add_argument("--folder", type=Path, default=RESULTS, help="for the tables; default: benchmarks/results")
     chosen = parser.parse_args(arguments)
+    for group in chosen.groups:
+        if group not in GROUPS:
+            parser.error(unknown("group", group, GROUPS))
+    try:
+        check_folder(chosen.folder)
+    except Refused as problem:
+        parser.error(str(problem))
     for group in chosen.groups or GROUPS:
         write(group, GROUPS[group](), GROUPS[group].__doc__ or group, chosen.folder)
 

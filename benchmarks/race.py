@@ -21,9 +21,10 @@ from pathlib import Path
 import jax
 from rich.console import Console
 
-from benchmarks import report, tasks
+from benchmarks import INTERRUPTED, catch_interrupts, report, tasks
+from benchmarks.command import RESULTS, Parser, Refused, Selection, check_folder, check_kept, positive, read, unknown
 from benchmarks.pictures import draw
-from benchmarks.progress import Progress
+from benchmarks.progress import Progress, final_table
 from benchmarks.results import Race, Run, Tuning, write_whole
 from benchmarks.task import Learner, Task
 from benchmarks.training import Programs, Training
@@ -43,51 +44,72 @@ FIRST_TUNING_SEED = 1000
 """And those that follow: none of those that race."""
 DONE = ".done"
 """In the folder of all races while they run: the names of those that went to their end."""
-INTERRUPTED = 130
-"""The exit status of a program that Ctrl-C ended, by the shells' convention."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    arguments = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
     args = parser.parse_args(arguments)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
-    loaded = {}
-    for name in tasks.names() if args.task == EVERY else [args.task]:
-        try:
-            loaded[name] = tasks.load(name)
-        except tasks.Unavailable as problem:
-            if args.task != EVERY:
-                parser.error(str(problem))
-            console.print(f"{problem}; left out", soft_wrap=True)
-    for name, task in loaded.items():
-        if unknown := [x for x in args.optimizers or [] if x not in task.learning_rates]:
-            parser.error(
-                f"unknown optimizer {', '.join(map(repr, unknown))}; {name} has {', '.join(task.learning_rates)}"
-            )
-    root = args.out or Path("out", "race")
-    if args.task != EVERY:
-        return Runner(args.task, loaded[args.task], args, args.out or root / args.task, console).race()
-    if status := race_each(list(loaded), arguments, root):
-        return status
-    report.build(root)
-    console.print(f"README.md and report.html are in {root}", soft_wrap=True)
+    try:
+        runners = [Runner(name, task, args, out, console) for name, task, out in chosen(parser, args, console)]
+        for runner in runners:
+            check_folder(runner.out)
+            check_kept(runner.out, runner.selection, add=runner.adds, overwrite=args.overwrite)
+        catch_interrupts()
+        if args.task != EVERY:
+            return runners[0].race()
+        root = _root(args)
+        if status := race_each(runners, root):
+            return status
+        report.build(root)
+        console.print(f"README.md and report.html are in {root}", soft_wrap=True)
+    except Refused as problem:
+        parser.error(str(problem))
+    except KeyboardInterrupt:
+        console.print("interrupted")
+        return INTERRUPTED
     return 0
 
 
-def race_each(names: Sequence[str], arguments: Sequence[str], root: Path) -> int:
-    """Run each race with the arguments given for all; where one was interrupted, keep those that were done by then."""
-    done_file = root / DONE
-    done = done_file.read_text(encoding="utf-8").split() if done_file.exists() else []
-    for name in names:
-        given = [name if x == EVERY else x for x in arguments]
-        keep = ["--add"] if name in done else []
-        if status := alone([*given, *keep, "--out", str(root / name)]):
+def chosen(parser: Parser, args: argparse.Namespace, console: Console) -> Iterator[tuple[str, Task, Path]]:
+    """Yield each task that is to be raced, with its folder; of all, those that can run and have such an optimizer."""
+    everything = args.task == EVERY
+    loaded = {}
+    for name in tasks.names() if everything else [args.task]:
+        try:
+            loaded[name] = tasks.load(name)
+        except tasks.Unavailable as problem:
+            if not everything:
+                parser.error(str(problem))
+            console.print(f"{problem}; left out", soft_wrap=True)
+    known = list(dict.fromkeys(x for task in loaded.values() for x in task.learning_rates))
+    for name in args.optimizers or []:
+        if name not in known:
+            what = "optimizer" if everything else f"optimizer of {args.task}"
+            parser.error(unknown(what, name, known))
+    for name, task in loaded.items():
+        if not raced(args, task):
+            console.print(f"{name} has no {' and no '.join(args.optimizers)}; left out", soft_wrap=True)
+            continue
+        yield name, task, _root(args) / name if everything else args.out or _root(args) / name
+
+
+def raced(args: argparse.Namespace, task: Task) -> list[str]:
+    """Return the optimizers that a task has of those that are asked for."""
+    return list(dict.fromkeys(x for x in args.optimizers or task.learning_rates if x in task.learning_rates))
+
+
+def race_each(runners: Sequence["Runner"], root: Path) -> int:
+    """Run each race as it would be alone; where one was interrupted, keep those that were done by then."""
+    done_file, done = root / DONE, _done(root)
+    for runner in runners:
+        keep = ["--add"] if runner.name in done and not runner.args.add else []
+        if status := alone([*runner.command, *keep]):
             return status
-        done.append(name)
+        done.append(runner.name)
         write_whole(done_file, "\n".join(done))
-    done_file.unlink()
+    done_file.unlink(missing_ok=True)
     return 0
 
 
@@ -118,76 +140,127 @@ class Runner:
     began: float = field(init=False)
     """When the race would have started had it not been interrupted; by the clock that only tells differences."""
 
+    @property
+    def selection(self) -> Selection:
+        """What the command line asks for."""
+        share, seeds = BUDGETS.get(self.args.budget, BUDGETS[FULL])
+        steps = max(1, round(share * self.task.steps)) if self.args.budget in BUDGETS else self.args.budget
+        seeds = self.args.seeds or seeds or self.task.seeds
+        return Selection(self.name, raced(self.args, self.task), seeds, steps, self.args.tune)
+
+    @property
+    def adds(self) -> bool:
+        """Whether what a finished race measured stays; of all races, where this one was done when they were stopped."""
+        return self.args.add or (self.args.task == EVERY and self.name in _done(_root(self.args)))
+
+    @property
+    def command(self) -> list[str]:
+        """The arguments with which this race, of all, runs by itself."""
+        args, picked = self.args, self.selection
+        flags = {"--no-tune": not args.tune, "--add": args.add, "--overwrite": args.overwrite}
+        numbers = {"--budget": args.budget, "--seeds": args.seeds, "--at-once": args.at_once, "--out": self.out}
+        return [
+            self.name,
+            *(["--optimizers", *picked.optimizers] if args.optimizers else []),
+            *(flag for flag, given in flags.items() if given),
+            *(str(x) for pair in numbers.items() if pair[1] is not None for x in pair),
+        ]
+
     def race(self) -> int:
         """Run the race, show and keep what it measured; return the exit status."""
-        task, budget = self.task, self.args.budget
-        share, seeds = BUDGETS.get(budget, BUDGETS[FULL])
-        steps = max(1, round(share * task.steps)) if budget in BUDGETS else budget
-        described = (task.title, task.metric, steps, task.step, task.textbook, task.source)
-        self.result = Race(self.name, *described, task.alternatives, task.schedules)
-        self.result.resume(self.out / "results.json", finished=self.args.add)
+        task, picked = self.task, self.selection
+        described = (task.title, task.metric, picked.steps, task.step, task.textbook, task.source)
+        asides = {aside: base for aside, base in task.schedules.items() if aside in task.learning_rates}
+        self.result = Race(self.name, *described, task.alternatives, asides)
+        self.resume()
         try:
-            self.run_all(
-                list(dict.fromkeys(self.args.optimizers or task.learning_rates)), self.args.seeds or seeds or task.seeds
-            )
+            self.run_all(picked.optimizers, picked.seeds)
         except KeyboardInterrupt:
             self.console.print("interrupted: what was measured so far follows; the same command goes on from here")
         if not self.result.optimizers:
             return INTERRUPTED
         draw(self.result, self.out / "curves.png")
         self.result.write_table(self.out / "table.md")
-        self.console.print(self.result.table())
+        self.console.print(*final_table(self.result, self.console))
         self.console.print(f"results.json, curves.png and table.md are in {self.out}", soft_wrap=True)
         return 0 if self.result.finished else INTERRUPTED
+
+    def resume(self) -> None:
+        """Take what the folder holds of this race; what is no result was given up on the command line."""
+        path = self.out / RESULTS
+        try:
+            if path.exists():
+                anew = read(path)["finished"] and not self.args.add
+                self.result.resume(path, finished=self.args.add)
+                if anew:
+                    self.console.print(f"{path} has a finished race, which is measured anew", soft_wrap=True)
+        except Refused:
+            if not self.args.overwrite:
+                raise
 
     def run_all(self, optimizers: Sequence[str], seeds: int) -> None:
         """Tune and train each optimizer; the result and the JSON file hold all that was measured, at any time."""
         self.began = time.perf_counter() - self.result.seconds
         planned = [(name, seed) for name in optimizers for seed in range(seeds)]
-        earlier, self.result.runs = self.result.runs, []
-        tuned, self.result.tunings = self.result.tunings, []
+        if not self.args.add:
+            self.result.runs = [x for x in self.result.runs if (x.optimizer, x.seed) in planned]
+            self.result.tunings = [x for x in self.result.tunings if x.optimizer in optimizers]
         with Progress(self.console, self.task.title, self.task.metric, planned) as self.progress:
+            trials = len(optimizers) * (2 * REACH + 1) * self.task.tuning_seeds if self.args.tune else 0
+            self.progress.plan((trials + len(planned)) * self.result.steps)
             for name in optimizers:
-                rate = self.rate(name, tuned)
+                rate = self.rate(name)
                 recipe = repr(self.optimizer(name, rate, self.task.learner(name, False)))
-                runs = [x for x in earlier if (x.optimizer, x.recipe) == (name, recipe) and x.seed < seeds]
+                others = [x for x in self.result.runs if x.optimizer != name]
+                runs = [x for x in self.result.runs if (x.optimizer, x.recipe) == (name, recipe)]
                 missing = [seed for seed in range(seeds) if seed not in {x.seed for x in runs}]
-                self.result.runs += runs
+                self.result.runs = others + runs
                 for run in runs:
                     self.progress.show(run)
+                self.progress.plan(-(seeds - len(missing)) * self.result.steps)
                 programs = Programs(self.task.learner(name, False))
                 for members in self.groups(missing):
                     self.train(name, rate, members, programs)
         self.result.finished = True
         self.keep()
 
-    def rate(self, name: str, earlier: list[Tuning]) -> float:
+    def rate(self, name: str) -> float:
         """Return the learning rate to race with, tuned unless the command line says otherwise."""
         centre = self.task.learning_rates[name]
         if not self.args.tune:
             return centre
         learner, rates = self.task.learner(name, True), grid(centre)
         recipe = repr(self.optimizer(name, centre, learner))
-        tuning = next((x for x in earlier if (x.optimizer, x.recipe, x.rates) == (name, recipe, rates)), None)
-        if tuning is None:
-            self.progress.note(f"{name}: trying {len(rates)} learning rates")
-            seeds = range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + self.task.tuning_seeds)
-            ends = {rate: [] for rate in rates}
-            programs = Programs(learner)
-            for members in self.groups([(rate, seed) for rate in rates for seed in seeds]):
-                txs = [self.optimizer(name, rate, learner) for rate, _ in members]
-                training = Training(programs, txs, [seed for _, seed in members], self.result.steps)
-                curves = list(zip(*training.run(self.task.evaluate_every), strict=True))
-                last = -(-len(curves[0]) // LAST)
-                for (rate, _), curve in zip(members, curves, strict=True):
-                    ends[rate].append(statistics.mean(point.metric for point in curve[-last:]))
-            tuning = Tuning(name, recipe, rates, [statistics.mean(ends[rate]) for rate in rates])
-        self.result.tunings.append(tuning)
+        others = [x for x in self.result.tunings if x.optimizer != name]
+        kept = [x for x in self.result.tunings if (x.optimizer, x.recipe, x.rates) == (name, recipe, rates)]
+        if kept:
+            self.progress.plan(-len(rates) * self.task.tuning_seeds * self.result.steps)
+        tuning = kept[0] if kept else Tuning(name, recipe, rates, self.tried(name, learner, rates))
+        self.result.tunings = [*others, tuning]
         self.keep()
         best, show = tuning.best(self.task.metric), self.task.metric.show
         tried = ", ".join(f"{rate:g}: {show(x)}" for rate, x in zip(rates, tuning.metrics, strict=True))
         self.progress.note(f"{name}: learning rate {best:g}; {self.task.metric.name} on held-out data {tried}")
         return best
+
+    def tried(self, name: str, learner: Learner, rates: Sequence[float]) -> list[float]:
+        """Return the mean metric that each rate reaches on held-out data."""
+        seeds = range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + self.task.tuning_seeds)
+        ends = {rate: [] for rate in rates}
+        programs = Programs(learner)
+        members = [(rate, seed) for rate in rates for seed in seeds]
+        self.progress.tune(name, len(rates), len(members) * self.result.steps)
+        for group in self.groups(members):
+            txs = [self.optimizer(name, rate, learner) for rate, _ in group]
+            training, curves = Training(programs, txs, [seed for _, seed in group], self.result.steps), []
+            for points in training.run(self.task.evaluate_every):
+                steps = points[0].step - (curves[-1][0].step if curves else 0)
+                self.progress.advance(steps * len(group), tuning=True)
+                curves.append(points)
+            last = -(-len(curves) // LAST)
+            for i, (rate, _) in enumerate(group):
+                ends[rate].append(statistics.mean(points[i].metric for points in curves[-last:]))
+        return [statistics.mean(ends[rate]) for rate in rates]
 
     def train(self, name: str, rate: float, seeds: Sequence[int], programs: Programs) -> None:
         """Train with each of the seeds, side by side."""
@@ -200,6 +273,8 @@ class Runner:
         for run in runs:
             self.progress.show(run)
         for points in training.run(self.task.evaluate_every):
+            before = runs[0].points[-1].step if runs[0].points else 0
+            self.progress.advance((points[0].step - before) * len(runs))
             for run, point in zip(runs, points, strict=True):
                 run.points.append(point)
                 run.temporary_bytes = programs.temporary_bytes
@@ -220,7 +295,7 @@ class Runner:
     def keep(self) -> None:
         """Write what was measured."""
         self.result.seconds = time.perf_counter() - self.began
-        self.result.write(self.out / "results.json")
+        self.result.write(self.out / RESULTS)
 
 
 def grid(centre: float) -> list[float]:
@@ -229,21 +304,31 @@ def grid(centre: float) -> list[float]:
     return [float(f"{(1, 3)[i % 2]}e{i // 2}") for i in range(middle - REACH, middle + REACH + 1)]
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.race", description="Race optimizers on a task.")
-    parser.add_argument("task", choices=[*tasks.names(), EVERY], help="what is learnt; all: each in turn, and a report")
-    parser.add_argument("--optimizers", nargs="+", metavar="NAME", help="default: all that the task has")
+def _parser() -> Parser:
+    parser = Parser(prog="python -m benchmarks.race", description="Race optimizers on a task.")
+    of_tasks = f"what is learnt: {', '.join(tasks.names())}; or {EVERY}: each in turn, and a report"
+    parser.add_argument("task", type=_task, metavar="TASK", help=of_tasks)
+    asked = "default: all that the task has; with all: of each task those that it has"
+    parser.add_argument("--optimizers", nargs="+", metavar="NAME", help=asked)
     budget = "full (the default), short (a quarter of the steps, one seed), or the steps of each training"
-    parser.add_argument("--budget", type=_budget, default=FULL, help=budget)
-    parser.add_argument("--seeds", type=_positive, metavar="N", help="how many; default: 3, or 5 where a race is short")
+    parser.add_argument("--budget", "--steps", type=_budget, default=FULL, metavar="STEPS", help=budget)
+    seeds = "how many; default: 3, or 5 where a race is short"
+    parser.add_argument("--seeds", type=positive, metavar="N", help=seeds)
     tune = {"action": argparse.BooleanOptionalAction, "default": True}
     parser.add_argument("--tune", **tune, help="--no-tune: race with the rates in the task's file")
-    parser.add_argument(
-        "--at-once", type=_positive, metavar="N", help="trainings in one program; default: all, or the task's"
-    )
+    at_once = "trainings in one program; default: all, or the task's"
+    parser.add_argument("--at-once", type=positive, metavar="N", help=at_once)
     parser.add_argument("--add", action="store_true", help="keep what a finished race measured; train what is missing")
+    parser.add_argument("--overwrite", action="store_true", help="replace the results of another selection")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="for the results; default: out/race/TASK")
     return parser
+
+
+def _task(text: str) -> str:
+    known = [*tasks.names(), EVERY]
+    if text not in known:
+        raise argparse.ArgumentTypeError(unknown("task", text, known))
+    return text
 
 
 def _budget(text: str) -> str | int:
@@ -251,13 +336,17 @@ def _budget(text: str) -> str | int:
         return text
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"must be {', '.join(BUDGETS)} or a number of steps, got {text!r}")
-    return _positive(text)
+    return positive(text)
 
 
-def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return number
+def _root(args: argparse.Namespace) -> Path:
+    """Return the folder of all races."""
+    return args.out if args.out and args.task == EVERY else Path("out", "race")
+
+
+def _done(root: Path) -> list[str]:
+    file = root / DONE
+    return file.read_text(encoding="utf-8").split() if file.exists() else []
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Copy the kept tables into the README, between its markers: `python -m benchmarks.readme`."""
 
+import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -21,5 +23,12 @@ def filled(readme: str) -> str:
     return readme
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    description = "Copy the kept tables of benchmarks/results into the README, between its markers."
+    argparse.ArgumentParser(prog="python -m benchmarks.readme", description=description).parse_args(arguments)
     (ROOT / "README.md").write_text(filled((ROOT / "README.md").read_text()))
+
+
+if __name__ == "__main__":
+    main()

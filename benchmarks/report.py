@@ -3,9 +3,7 @@
 The folder, benchmarks/results unless given, holds one folder for each race, as `benchmarks.race` left it.
 """
 
-import argparse
 import base64
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -15,6 +13,7 @@ from string import Template
 from markdown_it import MarkdownIt
 
 from benchmarks import verdict
+from benchmarks.command import Parser, Refused, check_folder, read
 from benchmarks.pictures import draw, overview, save
 from benchmarks.results import NOTHING, Race, markdown_table, write_whole
 from benchmarks.roster import RECIPE
@@ -60,11 +59,15 @@ NOTES = """\
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description="Write the report over the races.")
+    parser = Parser(prog="python -m benchmarks.report", description="Write the report over the races.")
     parser.add_argument("folder", type=Path, nargs="?", default=RESULTS, help=f"default: {RESULTS}")
     folder = parser.parse_args(arguments).folder
-    if not found(folder):
-        parser.error(f"no race in {folder}; start one with python -m benchmarks.race all --out {folder}")
+    try:
+        if not found(folder):
+            parser.error(f"no race in {folder}; start one with python -m benchmarks.race all --out {folder}")
+        check_folder(folder)
+    except Refused as problem:
+        parser.error(str(problem))
     build(folder)
     print(f"README.md and report.html are in {folder}")
     return 0
@@ -84,10 +87,11 @@ def build(folder: Path) -> None:
 
 
 def found(folder: Path) -> list[Race]:
-    """Return the races in the folder that have something to show."""
+    """Return the races in the folder that have something to show; raise Refused, naming it, for a file that is none."""
     races = []
     for path in sorted(folder.glob("*/results.json")):
-        if "runs" in json.loads(path.read_text(encoding="utf-8")) and (race := Race.read(path)).runs:
+        read(path)
+        if (race := Race.read(path)).runs:
             races.append(race)
     return races
 

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from rich import box
-from rich.table import Table
 
 from benchmarks.task import Metric
 from benchmarks.training import Point
@@ -183,15 +181,6 @@ class Race:
             },
             "runs": [_run_as_json(run, metric) for run in self.runs],
         }
-
-    def table(self) -> Table:
-        """Return the final table, a row for each optimizer; numbers are means over the seeds."""
-        table = Table(title=self.title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-        for i, heading in enumerate(self.headings()):
-            table.add_column(heading, justify="right" if i else "left")
-        for row in self.rows():
-            table.add_row(*row)
-        return table
 
     def write_table(self, path: Path) -> None:
         """Write the table as Markdown."""

@@ -9,7 +9,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import optax
 from flax import nnx
 
 import gradx
+from benchmarks.command import Parser, Refused, check_folder
 from benchmarks.results import computer, versions, write_whole
 from benchmarks.tasks import tabular
 from gradx import tune
@@ -85,8 +86,15 @@ WAYS = {
 }
 
 
-def main() -> int:
-    """Measure each way in turn, several times, compilation included; write the medians."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line: measure each way in turn, several times, compilation included; write the medians."""
+    parser = Parser(prog="python -m benchmarks.sweep", description="Measure a sweep beside 32 runs; takes minutes.")
+    parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help=f"for sweep.*; default: {OUT}")
+    out = parser.parse_args(arguments).out
+    try:
+        check_folder(out)
+    except Refused as problem:
+        parser.error(str(problem))
     seconds: dict[str, list[float]] = {name: [] for name in WAYS}
     losses = {}
     for _ in range(REPEATS):
@@ -108,8 +116,8 @@ def main() -> int:
         "versions": versions() | {"optax": optax.__version__},
         "platform": computer(),
     }
-    write_whole(OUT / "sweep.json", json.dumps(kept, indent=1) + "\n")
-    write_whole(OUT / "sweep.md", text)
+    write_whole(out / "sweep.json", json.dumps(kept, indent=1) + "\n")
+    write_whole(out / "sweep.md", text)
     print(
         text,
         f"sweep and separate runs differ by {furthest:.1e} of the largest loss, at rates up to {STABLE:g}",

@@ -159,4 +159,4 @@ def test_the_kept_table_holds_what_its_cases_promise():
 def test_an_unknown_group_is_refused(capsys):
     with pytest.raises(SystemExit):
         deviations.main(["nothing"])
-    assert "invalid choice: 'nothing'" in capsys.readouterr().err
+    assert "unknown group 'nothing'; choose from functions" in capsys.readouterr().err

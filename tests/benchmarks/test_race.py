@@ -1,11 +1,9 @@
 """The race: what it measures is right and the same each time, and what was measured is never lost."""
 
-import io
 import json
 import math
 import os
 import platform
-import re
 import signal
 import subprocess
 import sys
@@ -14,15 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from benchmarks import pictures, race, tasks
 from benchmarks.pictures import draw
-from benchmarks.progress import Progress
 from benchmarks.results import Race, Run, Tuning, write_whole
 from benchmarks.supervised import held_out
 from benchmarks.task import Metric
 from benchmarks.training import Point, Training
+from tests.benchmarks.kept import point, unfinished_race
 from tests.benchmarks.line import LINE, line_data
 
 ROOT = Path(__file__).parents[2]
@@ -34,39 +31,20 @@ FIRST_RESULT_SECONDS = 90
 # What is reported
 
 
-def _point(step: int, metric: float, seconds: float = 0.002) -> Point:
-    return Point(step, 0.3, 0.25, metric, 0.1, seconds, {"noise": 0.5})
-
-
-def _race() -> Race:
-    accuracy = Metric("test accuracy", target=0.95, style=".1%")
-    result = Race("images", "digits", accuracy, steps=20, step="64 images", textbook="adam", source="a book")
-    sgd, adam = ("sgd(learning_rate=0.1)", 20, 100, 0, 2e6), ("adam(learning_rate=0.1)", 20, 100, 808)
-    result.tunings = [Tuning("sgd", "sgd(learning_rate=0.1)", [0.03, 0.1, 0.3], [0.8, 0.9, math.nan])]
-    result.runs = [
-        Run("sgd", 0, 0.1, *sgd, [_point(10, 0.95, math.nan), _point(20, 0.96)]),
-        Run("sgd", 1, 0.1, *sgd, [_point(10, 0.9), _point(20, 0.98)]),
-        Run("adam", 0, 0.1, *adam, 0, [_point(10, 0.9, 0.004)]),
-        Run("adam", 1, 0.1, *adam),
-    ]
-    result.seconds = 12.3
-    return result
-
-
 def test_the_table_shows_means_over_seeds():
-    sgd, adam = _race().rows()
+    sgd, adam = unfinished_race().rows()
     spread = "0.5 (0.5 to 0.5)"
     assert sgd == ["sgd", "0.1", "97.0% (96.0% to 98.0%)", "0.250 (0.250 to 0.250)", "15", "2", "0.0", "2.0", spread]
     assert adam == ["adam (unfinished)", "0.1", "90.0%", "0.250", "–", "4", "8.1", "0.0", "0.5"]
 
 
 def test_a_metric_may_be_better_when_lower():
-    run = Run("sgd", 0, 0.1, "", 20, 100, 0, 0, [_point(10, 0.6), _point(20, 0.4)])
+    run = Run("sgd", 0, 0.1, "", 20, 100, 0, 0, [point(10, 0.6), point(20, 0.4)])
     assert run.steps_to_target(LINE.metric) == 20
 
 
 def test_the_json_has_no_nan(tmp_path):
-    _race().write(tmp_path / "results.json")
+    unfinished_race().write(tmp_path / "results.json")
     written = json.loads((tmp_path / "results.json").read_text())
     assert written["runs"][0]["curves"]["seconds_per_step"] == [None, 0.002]
     assert written["runs"][0]["curves"]["metric"] == [0.95, 0.96]
@@ -80,7 +58,7 @@ def test_the_json_has_no_nan(tmp_path):
 
 def test_a_written_race_reads_as_it_was(tmp_path):
     path = tmp_path / "results.json"
-    result = _race()
+    result = unfinished_race()
     result.write(path)
     again = Race.read(path)
     assert again.rows()[0] == result.rows()[0]
@@ -112,7 +90,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
 
 
 def test_the_picture_shows_unfinished_and_diverged_runs(tmp_path):
-    result = _race()
+    result = unfinished_race()
     result.runs.append(Run("adamw", 0, 0.1, "", 20, 100, 0, 0, [Point(10, *[math.nan] * 5)]))
     draw(result, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
@@ -121,67 +99,13 @@ def test_the_picture_shows_unfinished_and_diverged_runs(tmp_path):
 def test_the_legend_names_the_best_first(tmp_path, monkeypatch):
     figures = []
     monkeypatch.setattr(pictures, "save", lambda figure, path: figures.append(figure))
-    result = _race()
+    result = unfinished_race()
     result.runs.append(Run("adamw", 0, 0.1, "", 20, 100, 0, 0, [Point(10, *[math.nan] * 5)]))
     draw(result, tmp_path / "curves.png")
     result.metric = Metric("test error", target=0.05, higher_is_better=False)
     draw(result, tmp_path / "curves.png")
     legends = [[text.get_text().split()[0] for text in figure.legends[0].get_texts()] for figure in figures]
     assert legends == [["sgd", "adam", "adamw"], ["adam", "sgd", "adamw"]]
-
-
-def _shown(*, terminal: bool) -> str:
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
-    result = _race()
-    planned = [(run.optimizer, run.seed) for run in result.runs]
-    with Progress(console, result.title, result.metric, planned) as progress:
-        for run in result.runs[:3]:
-            progress.show(run)
-    return console.file.getvalue()
-
-
-def test_without_a_terminal_each_finished_run_is_one_line():
-    lines = _shown(terminal=False).splitlines()
-    assert lines[0] == "sgd, seed 0  20 steps: test loss 0.2500, test accuracy 96.0%, 2 ms/step"
-    assert len(lines) == 2
-
-
-def test_a_terminal_shows_loss_accuracy_and_learning_rate():
-    last = _shown(terminal=True).splitlines()
-    row = next(line for line in last if "adam, seed 0" in line)
-    assert all(cell in row for cell in ("10", "0.3000", "90.0%", "1.00e-01"))
-    assert any("waiting" in line for line in last)
-
-
-# The command line
-
-
-def test_a_task_that_cannot_run_says_why(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "gymnax", None)
-    monkeypatch.delitem(sys.modules, "benchmarks.tasks.control", raising=False)
-    with pytest.raises(SystemExit):
-        race.main(["control"])
-    assert "the task control cannot run here: " in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["imagse"], "choose from .*images"),
-        (
-            ["images", "--optimizers", "adma"],
-            "unknown optimizer 'adma'; images has sgd, momentum, rmsprop,",
-        ),
-        (["images", "--budget", "0"], "must be at least 1, got 0"),
-        (["images", "--budget", "tiny"], "must be full, short or a number of steps, got 'tiny'"),
-        (["images", "--seeds", "0"], "must be at least 1, got 0"),
-    ],
-)
-def test_a_bad_argument_is_named_with_the_valid_ones(arguments, message, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        race.main(arguments)
-    assert stopped.value.code == 2
-    assert re.search(message, capsys.readouterr().err)
 
 
 def test_a_whole_race(tmp_path, monkeypatch, capsys):
@@ -246,7 +170,7 @@ def test_an_interrupted_race_goes_on(tmp_path, monkeypatch, capsys):
     assert len(seen) == 11 + 3 + 12  # what was finished is measured anew
     assert race.main([*arguments, "--add", "--seeds", "3"]) == 0
     assert len(seen) == 11 + 3 + 12 + 6  # one more seed for each of the two, in three stretches
-    assert race.main([*arguments, "--budget", "6"]) == 0
+    assert race.main([*arguments, "--budget", "6", "--overwrite"]) == 0
     assert json.loads((tmp_path / "results.json").read_text())["steps"] == 6
 
 
