@@ -104,17 +104,12 @@ def document(function: Callable, signature: inspect.Signature, returns: str | No
     """
     parameters = [p.replace(annotation=_shown(p)) for p in signature.parameters.values()]
     result = signature.return_annotation
-    returns = _PUBLIC.get(returns, returns)
     shown = result if result is signature.empty and returns is None else Shown(returns or spelt(result))
     vars(function)["__signature__"] = inspect.Signature(parameters, return_annotation=shown)
     if known and function.__doc__:
         text = inspect.cleandoc(function.__doc__)
         namespace = inspect.unwrap(function).__globals__
         function.__doc__ = completed(text, tuple(signature.parameters), _pointed_at(text, namespace))
-
-
-_PUBLIC = {"ScheduleValue": "Schedule"}
-"""What a class is called where it is no public name itself."""
 
 
 def document_all(namespace: dict[str, Any], names: Iterable[str]) -> Callable[[], list[str]]:

@@ -268,7 +268,8 @@ def _decorate_once(cls: type[V], function: Callable) -> Callable[..., V]:
 
 
 def _decorate(cls: type[V], function: Callable) -> Callable[..., V]:
-    known = Arguments(function)
+    known = getattr(function, "arguments", None)  # a factory that is decorated already shows another signature
+    known = known if isinstance(known, Arguments) else Arguments(function)
 
     @functools.wraps(function)
     def factory(*args: Any, **kwargs: Any) -> V:
@@ -277,7 +278,7 @@ def _decorate(cls: type[V], function: Callable) -> Callable[..., V]:
         return value
 
     vars(factory)["arguments"] = known
-    glossary.document(factory, known.signature, cls.__name__, known=_is_of_gradx(function))
+    glossary.document(factory, known.signature, cls.__name__.removesuffix("Value"), known=_is_of_gradx(function))
     return factory
 
 

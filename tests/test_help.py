@@ -88,6 +88,12 @@ def test_the_source_keeps_its_annotations():
         gradx.adam(0.1, b1=1.5)
 
 
+def test_decorated_twice_a_factory_still_knows_its_ranges():
+    twice = gradx.transformation(gradx.adam)
+    assert Arguments.of(twice).marks["b1"].high == 1.0
+    assert str(inspect.signature(twice)) == str(inspect.signature(gradx.adam))
+
+
 def test_factories_of_users_have_readable_signatures_too():
     @gradx.transformation
     def mine(rate: LearningRate, b1: "Decay" = 0.5, sizes: dict[str, typing.Literal["a"]] | None = None, odd=1.0):
