@@ -151,7 +151,10 @@ def _lower(new: Updates, old: Updates, params: Params | None) -> PyTree:
     """
 
     def lower(old: Any, new: Any, *param: Any) -> Any:
-        return old if new is None else new.astype(jnp.result_type(old, *(checks.dtype_of(p) for p in param)))
+        if new is None:
+            return old
+        dtypes = {checks.dtype_of(x) for x in (old, *param)}
+        return numerics.cast(new, dtypes.pop() if len(dtypes) == 1 else jnp.result_type(*dtypes))
 
     if params is None:
         return jax.tree.map(lower, old, new)

@@ -240,17 +240,23 @@ def apply_updates(params: Params, updates: Updates) -> Params:
     0.75
     """
 
-    def add(path: tuple, update: Any, param: Any) -> Any:
+    def moved(path: tuple, update: Any, param: Any) -> Any:
         if update is None or checks.dtype_of(update) == jax.dtypes.float0:
-            return param
+            return None
         if jnp.shape(update) != jnp.shape(param) or (jnp.iscomplexobj(update) and not jnp.iscomplexobj(param)):
             name = checks.path_name(path)
             found = f"the update at '{name}' is {checks.describe(update)}, the parameter {checks.describe(param)}"
             raise ValueError(f"apply_updates: {found}")
-        return tree.map_leaves(_add_leaf, param, update)
+        return param
 
-    return jax.tree_util.tree_map_with_path(add, updates, params, is_leaf=lambda x: x is None)
+    old = jax.tree_util.tree_map_with_path(moved, updates, params, is_leaf=_is_none)
+    new = tree.map_leaves(_add_leaf, old, updates)
+    return jax.tree.map(lambda x, param: param if x is None else x, new, params, is_leaf=_is_none)
 
 
 def _add_leaf(param: jax.Array, update: jax.Array) -> jax.Array:
     return param + update
+
+
+def _is_none(x: Any) -> bool:
+    return x is None

@@ -95,9 +95,28 @@ def at_least_float32(dtype: DTypeLike) -> jnp.dtype:
     return dtype
 
 
+def cast(x: ArrayLike, dtype: DTypeLike) -> jax.Array:
+    """Return `x` in `dtype`, itself where it has it: a tree of a thousand leaves adds no thousand operations to trace."""
+    x = jnp.asarray(x) if not isinstance(x, jax.Array) else x
+    return x if x.dtype == dtype and not x.weak_type else x.astype(dtype)
+
+
 def lift(x: ArrayLike) -> jax.Array:
     """Cast a low-precision float (bfloat16, float16, float8) to float32; leave every other array as it is."""
-    x = jnp.asarray(x)
-    if jnp.issubdtype(x.dtype, jnp.floating):
-        return x.astype(at_least_float32(x.dtype))
-    return x
+    x = jnp.asarray(x) if not isinstance(x, jax.Array) else x
+    return cast(x, at_least_float32(x.dtype)) if jnp.issubdtype(x.dtype, jnp.floating) else x
+
+
+def vary_together(*trees: Any) -> tuple:
+    """Inside a shard_map, mark all arrays as varying over the mesh axes over which any of them does.
+
+    What a loop carries must vary from the start as it will in the end, and constants vary over nothing; likewise a
+    custom gradient must vary as its argument does. The transpose of the mark adds up the gradients of an argument that
+    did not vary itself. Elsewhere nothing happens.
+    """
+    leaves, treedef = jax.tree.flatten(trees)
+    varying = [jax.typeof(x).manual_axis_type.varying for x in leaves]
+    everywhere = frozenset().union(*varying)
+    missing = [tuple(sorted(everywhere - axes)) for axes in varying]
+    marked = [jax.lax.pcast(x, axes, to="varying") if axes else x for x, axes in zip(leaves, missing, strict=True)]
+    return treedef.unflatten(marked)
