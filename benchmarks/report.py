@@ -3,43 +3,23 @@
 The folder, benchmarks/results unless given, holds one folder for each race, as `benchmarks.race` left it.
 """
 
-import base64
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from string import Template
-
-from markdown_it import MarkdownIt
 
 from benchmarks import verdict
 from benchmarks.command import Parser, Refused, check_folder, read
-from benchmarks.pictures import draw, overview, save
+from benchmarks.page import anchor, page
+from benchmarks.pictures import curves, overview, save
 from benchmarks.results import NOTHING, Race, markdown_table, write_whole
 from benchmarks.roster import RECIPE
 
 OVERVIEW = "overview.png"
+CURVES = "curves.png"
 RESULTS = Path("benchmarks", "results")
-PICTURES = re.compile(r'src="([^":]+\.png)"')
-PAGE = Template("""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>$title</title>
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 80rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: 1rem 0; font-size: .85rem; display: block; overflow-x: auto; }
-th, td { border-bottom: 1px solid #ddd; padding: .3rem .5rem; white-space: nowrap; }
-th { border-bottom: 2px solid #222; text-align: left; }
-img { max-width: 100%; }
-code { background: #f3f3f3; }
-</style>
-</head>
-<body>
-$body</body>
-</html>
-""")
+TITLE = "Which optimizer, for what"
+SUMMARY = "All races"
 INTRODUCTION = """\
 Every optimizer trains on every task with the best of five learning rates, each about three times the one before. They
 were tuned with other seeds than those that are shown and, where there is a training set, on a fifth of it that was held
@@ -54,6 +34,7 @@ NOTES = """\
   compiling; it is the median over the stretches between two looks at the test data. The machine is not a quiet one.
 - "temporary MB" is what the compiled program needs beside parameters, state and data, for each training.
 - A cell "–" under "steps to" says that not every seed reached the target.
+- Bold is the best mean, which says less than the verdict: the next may be as good.
 """
 
 
@@ -76,14 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build(folder: Path) -> None:
     """Draw the curves again and write README.md, its first table alone, and report.html about the races in a folder."""
     races = found(folder)
-    for race in races:
-        draw(race, folder / race.task / "curves.png")
-    save(overview(races), folder / OVERVIEW)
+    drawn = {f"{race.task}/{CURVES}": (curves(race), curves(race, narrow=True)) for race in races}
+    drawn[OVERVIEW] = overview(races), overview(races, narrow=True)
+    for name, (wide, _) in drawn.items():
+        save(wide, folder / name)
     text = markdown(races, folder)
     write_whole(folder / "README.md", text)
     write_whole(folder / "summary.md", summary(races))
-    body = PICTURES.sub(lambda match: f'src="{_embedded(folder / match[1])}"', _html(text))
-    write_whole(folder / "report.html", PAGE.substitute(title="Which optimizer, for what", body=body))
+    write_whole(folder / "report.html", page(TITLE, text, drawn, folder))
 
 
 def found(folder: Path) -> list[Race]:
@@ -98,10 +79,12 @@ def found(folder: Path) -> list[Race]:
 
 def markdown(races: Sequence[Race], folder: Path) -> str:
     """Return the report as Markdown; the folder has the pictures."""
-    picture = f"![the end of every training]({OVERVIEW})\n"
+    titles = [(race.task, _title(race)) for race in races]
+    contents = "\n".join(f"- [{title}](#{anchor(title)})" for _, title in [("", SUMMARY), *titles]) + "\n"
+    picture = _picture(OVERVIEW, "The end of every training, for every seed")
     sections = [_section(race, folder) for race in races]
-    parts = ["# Which optimizer, for what", INTRODUCTION, summary(races), verdict.RULE, picture, NOTES, *sections]
-    return "\n".join(parts)
+    summed = [f"## {SUMMARY}\n", summary(races), verdict.RULE, picture, NOTES]
+    return "\n".join([f"# {TITLE}\n", INTRODUCTION + contents, *summed, *sections])
 
 
 def summary(races: Sequence[Race]) -> str:
@@ -184,26 +167,51 @@ def _reached(race: Race, name: str) -> str:
     return f"{show(race.mean(name))}{spread}"
 
 
-def _pictures(race: Race, folder: Path) -> list[tuple[str, str]]:
-    """Return the files of a race's pictures, and what each shows: the curves, and what the optimizers' models made."""
-    made = [(f"{name}.png", f"made with {name}") for name in race.optimizers]
-    pictures = [("curves.png", f"{race.metric.name} against steps"), *made]
-    return [(name, what) for name, what in pictures if (folder / race.task / name).exists()]
+def _picture(path: str, caption: str) -> str:
+    """Return a picture with its caption below, in Markdown."""
+    return f"![{caption}]({path})\n\n*{caption}.*\n"
+
+
+def _pictures(race: Race, folder: Path) -> list[str]:
+    """Return a race's pictures: the curves, and what the optimizers' models made."""
+    curves = f"{race.metric.name}, its last third enlarged, and the test loss, against the steps; of several seeds "
+    pictures = [(CURVES, curves + "a line at the mean and a band from the lowest to the highest")]
+    pictures += [(f"{name}.png", f"Made with {name}") for name in race.optimizers]
+    there = [(name, caption) for name, caption in pictures if (folder / race.task / name).exists()]
+    return [_picture(f"{race.task}/{name}", caption[0].upper() + caption[1:]) for name, caption in there]
+
+
+def _title(race: Race) -> str:
+    return f"{race.task}: {race.title}"
+
+
+def _rows(race: Race) -> list[list[str]]:
+    """Return the table's rows, with the best mean in bold."""
+    means = [race.mean(name) for name in race.optimizers]
+    best = race.mean(race.best())
+    rows = race.rows()
+    column = race.headings().index(race.metric.name)
+    for row, mean in zip(rows, means, strict=True):
+        row[column] = f"**{row[column]}**" if mean == best else row[column]
+    return rows
 
 
 def _section(race: Race, folder: Path) -> str:
     metric, seeds = race.metric, _seeds(race)
     aim = "at least" if metric.higher_is_better else "at most"
     parts = [
-        f"## {race.task}: {race.title}\n",
+        f"## {_title(race)}\n",
         f"{race.steps} steps of {race.step}, {seeds} seed{'' if seeds == '1' else 's'}. Target: {metric.name} {aim}"
         f" {metric.show(metric.target)}. The textbook's choice: {_choice(race)} ({race.source}).\n",
-        markdown_table(race.headings(), race.rows()),
+        markdown_table(race.headings(), _rows(race)),
         _comparisons(race),
-        *(f"![{what}]({race.task}/{name})\n" for name, what in _pictures(race, folder)),
+        *_pictures(race, folder),
     ]
     if race.tunings:
-        parts += ["Learning rates tried, and what they reached on held-out data:\n", _tunings(race)]
+        parts += [
+            "Learning rates tried, each with what it reached on held-out data; the best in bold:\n",
+            _tunings(race),
+        ]
     where = race.origin
     versions = ", ".join(f"{name} {version}" for name, version in where["versions"].items())
     machine = where["platform"]
@@ -222,16 +230,10 @@ def _tunings(race: Race) -> str:
             cell = f"{rate:g}: {race.metric.show(value)}"
             cells.append(f"**{cell}**" if rate == best else cell)
         edge = " (at the edge)" if best in (tuning.rates[0], tuning.rates[-1]) else ""
-        rows.append([tuning.optimizer + edge, *cells, *[""] * (width - len(cells))])
-    return markdown_table(["optimizer", *[""] * width], rows)
-
-
-def _html(text: str) -> str:
-    return MarkdownIt("commonmark").enable("table").render(text)
-
-
-def _embedded(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+        rows.append([tuning.optimizer + edge, *cells, *[NOTHING] * (width - len(cells))])
+    headings = [f"rate {i}" for i in range(1, width + 1)]
+    headings[0] += ", the lowest"
+    return markdown_table(["optimizer", *headings], rows)
 
 
 if __name__ == "__main__":

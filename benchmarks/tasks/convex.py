@@ -113,7 +113,7 @@ def descent(rate: float, steps: int) -> GradientTransformation:
 
 TASK = Task(
     title="logistic regression on 5,000 MNIST digits",
-    metric=Metric("above the minimum", target=0.01, higher_is_better=False, style=".4f"),
+    metric=Metric("loss above the minimum", target=0.01, higher_is_better=False, style=".4f"),
     learner=learner,
     learning_rates={"batch": 1.0, "mini-batch": 0.3, "stochastic": 0.01, "mini-batch-cosine": 1.0},
     steps=30,

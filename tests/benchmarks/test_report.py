@@ -57,12 +57,21 @@ def test_the_report_has_every_race_with_its_rates_and_its_machine(tmp_path):
     assert expected + "-5.5% ± 6.4% | not told apart | 1 to 2 | 90.0% |" in text
     assert "| two: test accuracy | lion | not raced | – | – | – | – | 1 | – |" in text
     assert "| adam (at the edge) | **0.1: 50.0%** | 0.3: nan% |" in text
-    assert "![made with adam](one/adam.png)" in text
+    assert "![Made with adam](one/adam.png)\n\n*Made with adam.*\n" in text
+    assert "| adam | 0.1 | **96.0% (95.0% to 97.0%)** |" in text
+    assert not re.search(r"\| *\|", text)  # no heading and no cell is empty
     assert re.search(r"jax \d+\.\d+.*; 1\.5 minutes in all on \d+ processors, cpu", text)
     page = (tmp_path / "report.html").read_text()
-    assert page.count('src="data:image/png;base64,') == 4
-    assert not re.search(r'(src|href)="(?!data:)', page)
-    assert "<td>one: test accuracy</td>" in page
+    assert page.count('src="data:image/svg+xml;base64,') == page.count('srcset="data:image/svg+xml;base64,') == 3
+    assert page.count('src="data:image/png;base64,') == 1
+    assert page.count("<figure") == page.count("<figcaption>") == page.count("<img") == 4
+    assert not re.search(r'(src|href|srcset)="(?!data:|#)', page)
+    links, anchors = re.findall(r'href="#(.*?)"', page), re.findall(r'id="(.*?)"', page)
+    assert links == anchors == ["all-races", "one-digits", "two-digits"]
+    assert "prefers-color-scheme: dark" in page
+    assert page.count("<table>") == page.count('<div class="table')
+    assert '<td data-label="task">one: test accuracy</td>' in page
+    assert '<td data-label="was it the best?" style="text-align:right">not told apart</td>' in page
 
 
 def test_a_folder_without_races_is_refused(tmp_path, capsys):
