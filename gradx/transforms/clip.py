@@ -15,7 +15,8 @@ def clip_leaf(u: jax.Array, *, max_delta: jax.Array) -> jax.Array:
     """Return u held within ±max_delta; of a complex u, each part."""
     if jnp.iscomplexobj(u):
         return jax.lax.complex(clip_leaf(u.real, max_delta=max_delta), clip_leaf(u.imag, max_delta=max_delta))
-    return jnp.clip(u, -max_delta, max_delta)
+    # One bound for each sign: with both at a bound of 0, -0 and 0 tie and halve the derivative by max_delta.
+    return jnp.where(u < 0, jnp.maximum(u, -max_delta), jnp.minimum(u, max_delta))
 
 
 @transformation

@@ -66,7 +66,7 @@ def add_noise(eta: NonNegative, gamma: ScalarOrSchedule, key: Any = None, *, see
         next_key, key = jax.random.split(jax.random.wrap_key_data(state.rng_key, impl=implementation))
         treedef = jax.tree.structure(updates)
         index = treedef.unflatten(list(np.arange(treedef.num_leaves, dtype=np.uint32)))
-        t = count.astype(jnp.float32)
+        t = count.astype(jnp.result_type(float))
         updates = tree.map_leaves(noise_leaf, updates, index, key=key, eta=eta, gamma=gamma, t=t)
         return updates, AddNoiseState(count, jax.random.key_data(next_key))
 

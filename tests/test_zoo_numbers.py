@@ -1,0 +1,217 @@
+"""Every row of the zoo at the corners of its numbers: NaN, 0, the largest count, debug flags, shards."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gradx
+from tests.zoo import ZOO, Row
+
+OPTIONS = [
+    Row(gradx.scale_by_stddev(initial_scale=0.1, bias_correction=True)),
+    Row(gradx.scale_by_rms(eps_in_sqrt=False, bias_correction=True)),
+    Row(gradx.ema(0.9, debias=False)),
+    Row(gradx.momentum(0.9)),
+]
+"""Branches of the rules that no row of the zoo takes."""
+ROWS = ZOO + OPTIONS
+every_row = pytest.mark.parametrize("row", ROWS, ids=str)
+
+PARAMS = {"kernel": jnp.array([1.0, -2.0]), "bias": jnp.array([0.3, -0.7])}
+GRADS = {"kernel": jnp.array([0.9, -0.2]), "bias": jnp.array([0.63, -0.45])}
+ZEROS = jax.tree.map(jnp.zeros_like, PARAMS)
+LARGEST = 2**31 - 1
+
+
+def holds(row: Row, names: dict[str, str]) -> bool:
+    """Whether one of the named functions stands in the row."""
+    return any(re.search(rf"\b{name}\b", str(row)) for name in names)
+
+
+def updates_of(tx, grads, steps=2):
+    """Return the update of the last step."""
+    state, updates = tx.init(PARAMS), None
+    for _ in range(steps):
+        updates, state = tx.update(grads, state, PARAMS)
+    return updates
+
+
+# NaN and infinity
+
+HIDE_NAN = {
+    "zero_nans": "is there to replace it",
+    "set_to_zero": "is zero whatever comes",
+    "skip_not_finite": "leaves the mini-step out",
+}
+HIDE_INFINITY = {
+    "clip": "brings an infinity to the bound like every other large number",
+    "set_to_zero": "is zero whatever comes",
+    "skip_not_finite": "leaves the mini-step out",
+}
+SPREAD_NAN = {"clip_by_global_norm": "has one norm for all leaves, and nothing is known of it"}
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@every_row
+def test_what_is_no_number_does_not_become_one(row, bad):
+    is_nan = np.isnan(bad)
+    for leaf, other in (("kernel", "bias"), ("bias", "kernel")):
+        updates = updates_of(row.tx, GRADS | {leaf: GRADS[leaf].at[0].set(bad)})
+        hidden = holds(row, HIDE_NAN if is_nan else HIDE_INFINITY)
+        assert np.isfinite(updates[leaf][0]) == hidden
+        assert hidden or not is_nan or np.isnan(updates[leaf][0])
+        assert np.all(np.isfinite(updates[other])) != (is_nan and holds(row, SPREAD_NAN))
+
+
+# Hypergradients
+
+STEP = 1e-6
+PLACES = 48
+"""Points at which the loss is taken, the same number for every row, so that each operation is compiled once."""
+NOT_SMOOTH_AT_0 = {
+    "eta": "a root, whose derivative at 0 is infinite and taken as 0, as add_noise says",
+}
+ABOVE_0 = {"scale_by_adadelta": "eps", "adadelta": "eps", "adaptive_grad_clip": "eps"}
+"""Arguments whose range does not hold 0."""
+
+
+def loss_of(leaves, treedef):
+    tx = treedef.unflatten(leaves)
+    params, grads = gradx.tree.cast((PARAMS, GRADS), jnp.float64)
+    state, loss = tx.init(params), 0.0
+    for size in (1.0, -0.7, 1.9, 0.4):
+        updates, state = tx.update({"kernel": size * grads["kernel"], "bias": grads["bias"] / size}, state, params)
+        params = gradx.apply_updates(params, updates)
+        loss += sum(jnp.sum(jnp.cos(x)) for x in jax.tree.leaves((params, updates)))
+    return loss
+
+
+def leaves_of(tx):
+    """Return names and values of the leaves; an eps of ordinary size, for differences span a tiny one."""
+    named = [(jax.tree_util.keystr(path), x) for path, x in jax.tree_util.tree_leaves_with_path(tx)]
+    return [(name, 0.1 if name.endswith("eps") else float(x)) for name, x in named]
+
+
+def places_of(tx):
+    """Return (leaf, offset, weights) of each derivative: central differences, and one-sided ones at 0, an end."""
+    for i, (name, value) in enumerate(leaves_of(tx)):
+        argument = re.split(r"\W", name)[-1]
+        yield i, value, (0.0, STEP, -STEP), (0.0, 0.5, -0.5)
+        if value and argument not in NOT_SMOOTH_AT_0 and ABOVE_0.get(tx.name) != argument:
+            yield i, 0.0, (0.0, STEP, 2 * STEP), (-1.5, 2.0, -0.5)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if jax.tree.leaves(row.tx)], ids=str)
+def test_derivatives_by_every_float_are_finite_differences(row):
+    with jax.enable_x64(True):
+        tx = row.tx.replace(hyperparam_dtype="float64") if row.tx.name == "inject_hyperparams" else row.tx
+    treedef, base = jax.tree.structure(tx), np.array([value for _, value in leaves_of(tx)])
+    places, points = list(places_of(tx)), []
+    for i, at, offsets, _ in places:
+        points += [np.where(np.arange(len(base)) == i, at + offset, base) for offset in offsets]
+    points += [base] * (PLACES - len(points))
+    with jax.enable_x64(True):
+        columns = [jnp.asarray(column) for column in np.transpose(points)]
+        values, slopes = jax.vmap(jax.value_and_grad(lambda leaves: loss_of(leaves, treedef)))(columns)
+    for k, (i, at, _, weights) in enumerate(places):
+        difference = np.dot(weights, values[3 * k : 3 * k + 3]) / STEP
+        np.testing.assert_allclose(slopes[i][3 * k], difference, 1e-5, 1e-7, err_msg=f"{leaves_of(tx)[i]} at {at}")
+
+
+# Counts
+
+COUNTS = ("count", "gradient_step", "hyperparams_states")
+"""Fields that count updates. `mini_step` stays below k, and `num_not_finite` counts the entries of one gradient."""
+
+
+def counts_of(state):
+    named = jax.tree_util.tree_leaves_with_path(state)
+    return [any(name in jax.tree_util.keystr(path) for name in COUNTS) and x.dtype == jnp.int32 for path, x in named]
+
+
+COUNTING = [row for row in ROWS if any(counts_of(jax.eval_shape(row.tx.init, PARAMS)))]
+
+
+def test_every_integer_of_a_state_is_known():
+    known = (*COUNTS, "mini_step", "num_not_finite", "rng_key")
+    for row in ROWS:
+        for path, x in jax.tree_util.tree_leaves_with_path(jax.eval_shape(row.tx.init, PARAMS)):
+            name = jax.tree_util.keystr(path)
+            assert not jnp.issubdtype(x.dtype, jnp.integer) or any(part in name for part in known), f"{row}: {name}"
+
+
+@pytest.mark.parametrize("row", COUNTING, ids=str)
+def test_counts_are_held_at_the_largest(row):
+    start = row.tx.init(PARAMS)
+    leaves, treedef = jax.tree.flatten(start)
+    late = [jnp.int32(LARGEST - 1) if counted else x for counted, x in zip(counts_of(start), leaves, strict=True)]
+    state, updates = treedef.unflatten(late), None
+    for _ in range(4):  # two updates of MultiSteps
+        updates, state = row.tx.update(GRADS, state, PARAMS)
+        assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(updates))
+    counts = [int(x) for counted, x in zip(counts_of(state), jax.tree.leaves(state), strict=True) if counted]
+    assert counts == [LARGEST] * len(counts)
+
+
+# Flags of jax
+
+
+@every_row
+def test_debug_flags_find_nothing_in_finite_gradients(row):
+    # Operation by operation: a compiled program is searched in its results alone.
+    with jax.debug_nans(True), jax.debug_infs(True), jax.disable_jit():
+        for grads in (GRADS, ZEROS):
+            updates_of(row.tx, grads)
+
+
+@every_row
+def test_no_tracer_leaks(row):
+    with jax.checking_leaks():
+        jax.eval_shape(lambda grads: updates_of(row.tx, grads, 1), GRADS)
+        jax.eval_shape(lambda tx: updates_of(tx, GRADS, 1), row.tx)
+
+
+# Shards
+
+SHARDS = ("whole", "scan", "vmap")
+VARY_IN_A_SCAN = {"skip_not_finite": "each shard skips by its own gradient, and what a scan carries must not change so"}
+
+
+def over_shards(tx, kind):
+    """Return the function of one shard's parameters and gradients."""
+
+    def update(params, grads):
+        return tx.update(grads, tx.init(params), params)[0]
+
+    def scan(params, grads):
+        def step(carry, _):
+            params, state = carry
+            updates, state = tx.update(grads, state, params)
+            return (gradx.apply_updates(params, updates), state), None
+
+        return jax.lax.scan(step, (params, tx.init(params)), length=2)[0][0]
+
+    return {"whole": update, "scan": scan, "vmap": jax.vmap(update)}[kind]
+
+
+@every_row
+def test_runs_in_shards(row):
+    mesh = jax.make_mesh((2,), ("shards",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:2])
+    spread, same = jax.sharding.PartitionSpec("shards"), jax.sharding.PartitionSpec()
+    params = jax.tree.map(lambda x: jnp.stack([x, 2 * x]), PARAMS)
+    grads = jax.tree.map(lambda x: jnp.stack([x, 3 * x]), GRADS)
+    for kind in SHARDS:
+        if kind == "scan" and holds(row, VARY_IN_A_SCAN):
+            continue
+        one = over_shards(row.tx, kind)
+        # The types are checked as it is traced: nothing need be compiled.
+        jax.jit(jax.shard_map(one, mesh=mesh, in_specs=(spread, spread), out_specs=spread)).lower(params, grads)
+
+    def averaged(params, grads):
+        return over_shards(row.tx, "scan")(params, jax.lax.pmean(grads, "shards"))
+
+    whole = jax.tree.map(lambda x: x[None], PARAMS)
+    jax.jit(jax.shard_map(averaged, mesh=mesh, in_specs=(same, spread), out_specs=same)).lower(whole, grads)
