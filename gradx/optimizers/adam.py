@@ -9,6 +9,7 @@ from gradx import numerics, tree
 from gradx.combine import chain
 from gradx.core import transformation
 from gradx.transforms.decay import add_decayed_weights
+from gradx.transforms.momentum import moments_like
 from gradx.transforms.scale import scale_by_learning_rate
 from gradx.typing import Decay, DType, LearningRate, Mask, NonNegative, Params, Updates
 
@@ -71,7 +72,7 @@ def scale_by_adam(
     """
 
     def init(params: Params) -> ScaleByAdamState:
-        mu = tree.zeros_like(params, mu_dtype)
+        mu = moments_like(params, mu_dtype)
         return ScaleByAdamState(jnp.zeros((), jnp.int32), mu, tree.real_full_like(params, 0.0))
 
     def update(updates: Updates, state: ScaleByAdamState) -> tuple[Updates, ScaleByAdamState]:
@@ -98,7 +99,10 @@ def adam(
     *,
     nesterov: bool = False,
 ) -> Any:
-    """Adam: u = -learning_rate · (mu / c1) / (sqrt(nu / c2 + eps_root) + eps), mu and nu as in `scale_by_adam`.
+    """Adam: u = -learning_rate · (mu / c1) / (sqrt(nu / c2 + eps_root) + eps).
+
+    mu and nu are running means of the gradient g and of |g|²; c1 = 1 - b1^t and c2 = 1 - b2^t, t = 1 at the first
+    update, undo their start at zero. The arguments are those of `scale_by_adam`.
 
     State: 2 numbers per parameter. Kingma and Ba 2015, arXiv:1412.6980, Algorithm 1.
 
