@@ -18,7 +18,7 @@ from gradx.typing import OfParams, Range, Schedule, StorageDType, TreeKind
 
 GLOSSARY = {
     # Optimizers and transformations
-    "learning_rate": "step size, at least 0; a schedule, here or for another float, sees the updates' number, from 0.",
+    "learning_rate": "step size, at least 0; a schedule, here or for another float, is called with 0, 1, 2, ...",
     "b1": "decay of the running mean of the gradient g, in [0, 1).",
     "b2": "decay of the running mean of |g|², in [0, 1).",
     "eps": "keeps a denominator from 0; with 0, a gradient that was always 0 gives 0/0, NaN.",

@@ -1,6 +1,6 @@
 """Optimizers, one family a file: State, leaf rule, `scale_by_x`, and the recipe `x`.
 
-In the formulas g is the gradient, p the parameter, u the update that is added to p, t the number of this update, from 1.
+In the formulas g is the gradient, p the parameter, u what is added to p, and t the number of this update, from 1.
 Arguments that mean the same everywhere are described in `gradx/glossary.py`, from where `help()` has them.
 """
 
