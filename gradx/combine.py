@@ -1,6 +1,6 @@
 """Transformations made of others: one after the other, on a part of the tree, or each on a part of its own."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -151,33 +151,32 @@ def partition(transforms: Mapping[Hashable, GradientTransformation], param_label
     for label, part in transforms.items():
         _check_part("partition", repr(label), part)
 
-    def label_of(params: Params) -> PyTree:
-        labels = _resolve("partition", "param_labels", param_labels, params)
-        for name, label in zip(tree.paths(labels), jax.tree.leaves(labels), strict=True):
-            if label not in transforms:
-                known = ", ".join(map(repr, transforms))
-                raise ValueError(f"partition: the label {label!r} at '{name}' has no transformation; known are {known}")
-        return labels
-
-    def masks_of(params: Params) -> dict[Hashable, PyTree]:
-        labels = label_of(params)
-        return {label: jax.tree.map(lambda x, label=label: x == label, labels) for label in transforms}
+    def labelled(params: Params) -> tuple[list[Hashable], Any]:
+        labels, treedef = jax.tree.flatten(_resolve("partition", "param_labels", param_labels, params))
+        if unknown := set(labels) - set(transforms):
+            i = next(i for i, label in enumerate(labels) if label in unknown)
+            name, known = tree.paths(treedef.unflatten(labels))[i], ", ".join(map(repr, transforms))
+            raise ValueError(f"partition: the label {labels[i]!r} at '{name}' has no transformation; known are {known}")
+        return labels, treedef
 
     def init(params: Params) -> PartitionState:
-        masks = masks_of(params)
-        states = {label: run_init(part, _select(masks[label], params)) for label, part in transforms.items()}
-        return PartitionState(by_label(states))
+        labels, treedef = labelled(params)
+        shares = _shares(transforms, labels, treedef, params)
+        return PartitionState(by_label({label: run_init(part, shares[label]) for label, part in transforms.items()}))
 
     def update(
         updates: Updates, state: PartitionState, params: Params | None = None, **extras: Any
     ) -> tuple[Updates, PartitionState]:
-        states, result = {}, updates
-        for label, mask in masks_of(updates if params is None else params).items():
-            part_params = None if params is None else _select(mask, params)
+        labels, treedef = labelled(updates if params is None else params)
+        shares = _shares(transforms, labels, treedef, updates)
+        params_of = dict.fromkeys(transforms) if params is None else _shares(transforms, labels, treedef, params)
+        states, new = {}, {}
+        for label, part in transforms.items():
             part_state = state.inner_states[label]
-            new, states[label] = run_update(transforms[label], _select(mask, updates), part_state, part_params, extras)
-            result = _merge(mask, new, result)
-        return result, PartitionState(by_label(states))
+            result, states[label] = run_update(part, shares[label], part_state, params_of[label], extras)
+            new[label] = treedef.flatten_up_to(result)
+        updates = treedef.unflatten([new[label][i] for i, label in enumerate(labels)])
+        return updates, PartitionState(by_label(states))
 
     def inside(state: PartitionState | None) -> list[Part]:
         return [(str(label), part, state and state.inner_states[label]) for label, part in transforms.items()]
@@ -240,7 +239,26 @@ def _resolve(owner: str, what: str, given: PyTree | Callable, params: Params) ->
 def _select(mask: PyTree, params: PyTree) -> PyTree:
     """Keep the leaves under True, put `None` for those under False."""
     kept = jax.tree.map(lambda keep, node: node if keep else jax.tree.map(lambda _: None, node), mask, params)
-    return () if kept is None else kept  # parameters that are one array: None would say that there are none given
+    return _some(kept)
+
+
+def _some(kept: PyTree) -> PyTree:
+    """Return the tree; parameters that are one array may be left out whole, and None would say that none are given."""
+    return () if kept is None else kept
+
+
+def _shares(
+    labels: Iterable[Hashable], label_of: list[Hashable], treedef: Any, params: PyTree
+) -> dict[Hashable, PyTree]:
+    """Split a tree among the labels: each gets the whole structure, with `None` for the leaves of others."""
+    nodes = treedef.flatten_up_to(params)
+    left_out = [jax.tree.map(lambda _: None, node) for node in nodes]
+
+    def share(label: Hashable) -> PyTree:
+        kept = [x if own == label else none for x, none, own in zip(nodes, left_out, label_of, strict=True)]
+        return _some(treedef.unflatten(kept))
+
+    return {label: share(label) for label in labels}
 
 
 def _merge(mask: PyTree, new: PyTree, old: PyTree) -> PyTree:

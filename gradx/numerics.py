@@ -96,9 +96,9 @@ def at_least_float32(dtype: DTypeLike) -> jnp.dtype:
 
 
 def cast(x: ArrayLike, dtype: DTypeLike) -> jax.Array:
-    """Return `x` in `dtype`, itself where it has it: a tree of a thousand leaves adds no thousand operations to trace."""
+    """Return `x` in `dtype`; itself where it has it, so that nothing is added to a trace."""
     x = jnp.asarray(x) if not isinstance(x, jax.Array) else x
-    return x if x.dtype == dtype and not x.weak_type else x.astype(dtype)
+    return x if x.dtype == dtype and not getattr(x, "weak_type", False) else x.astype(dtype)  # keys are never weak
 
 
 def lift(x: ArrayLike) -> jax.Array:

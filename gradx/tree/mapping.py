@@ -12,6 +12,7 @@ from jax.core import Tracer
 from jax.typing import ArrayLike, DTypeLike
 
 from gradx import numerics
+from gradx.tree.structure import paths
 from gradx.typing import PyTree
 
 
@@ -33,6 +34,8 @@ def map_leaves(rule: Callable, first: PyTree, *rest: PyTree, **hyper: Any) -> An
     * Arrays and Python floats in `hyper` are arguments of the compiled rule, which serves all their values; integers
       and everything else are constants of it. A leaf of another tree may be a node: the rule gets it whole.
     * The rule is traced once for each shape, however many leaves have it, and n of them cost the time of √n to trace.
+    * A rule with a keyword-only argument `path` gets the leaf's name, `"layer/kernel"`, may branch on it in Python, and
+      is traced for each leaf.
 
     >>> from gradx import tree
     >>> def leaf(g, m, *, decay):
@@ -46,8 +49,12 @@ def map_leaves(rule: Callable, first: PyTree, *rest: PyTree, **hyper: Any) -> An
     columns = [leaves, *(_flatten_like(treedef, tree, rule) for tree in rest)]
     arrays = {name: value for name, value in hyper.items() if _is_array(value)}
     constants = tuple((name, value) for name, value in hyper.items() if name not in arrays)
-    # A closure is called as it is: what it holds, tracers perhaps, must not outlive it in a cache.
-    on_each = _on_each(rule, constants) if _is_closure(rule) else _compiled(rule, constants)
+    if "path" not in hyper and _asks_for_path(rule):
+        on_each = _on_each_path(rule, constants, paths(first))
+    elif _is_closure(rule):
+        on_each = _on_each(rule, constants)
+    else:
+        on_each = _compiled(rule, constants)
     kept = list(zip(*columns, strict=True))
     present = [row for row in kept if row[0] is not None]
     results = iter(on_each(present, arrays))
@@ -71,6 +78,11 @@ def _is_array(x: Any) -> bool:
 
 def _is_closure(rule: Callable) -> bool:
     return getattr(rule, "__closure__", None) is not None or not hasattr(rule, "__code__")
+
+
+def _asks_for_path(rule: Callable) -> bool:
+    code = getattr(rule, "__code__", None)
+    return code is not None and "path" in code.co_varnames[code.co_argcount :][: code.co_kwonlyargcount]
 
 
 def _flatten_like(treedef: Any, tree: PyTree, rule: Callable) -> list:
@@ -113,9 +125,20 @@ def _types_in_trace(row: tuple) -> tuple:
     return (treedef, *map(jax.typeof, leaves)) if is_traced else ()
 
 
-def _on_each(rule: Callable, static: tuple) -> Callable:
-    call = _in_common_precision(rule, static)
+def _on_each(rule: Callable, constants: tuple) -> Callable:
+    """Return a closure for many rows, called as it is: what it holds, tracers perhaps, must not outlive it."""
+    call = _in_common_precision(rule, constants)
     return lambda rows, arrays: [call(row, arrays) for row in rows]
+
+
+def _on_each_path(rule: Callable, constants: tuple, names: list[str]) -> Callable:
+    """Return a rule for many rows that may branch on the name of each."""
+
+    def on_each(rows: list[tuple], arrays: dict) -> list:
+        named = [_in_common_precision(rule, (*constants, ("path", name))) for name in names or [""] * len(rows)]
+        return [call(row, arrays) for call, row in zip(named, rows, strict=True)]
+
+    return on_each
 
 
 def _in_common_precision(rule: Callable, static: tuple) -> Callable:
@@ -127,7 +150,7 @@ def _in_common_precision(rule: Callable, static: tuple) -> Callable:
         hyper = {name: _in_precision(x, real) if _is_array(x) else x for name, x in (*arrays.items(), *static)}
         results = rule(*lifted, **hyper)
         if not isinstance(results, tuple):
-            return results.astype(row[0].dtype)
+            return _store(results, row[0])
         return tuple(jax.tree.map(_store, new, old) for new, old in zip(results, row, strict=False))
 
     call.__name__ = call.__qualname__ = getattr(rule, "__name__", "rule")
@@ -149,4 +172,4 @@ def _in_precision(x: ArrayLike, real: DTypeLike) -> jax.Array:
 
 
 def _store(new: jax.Array, old: jax.Array) -> jax.Array:
-    return new.astype(old.dtype)
+    return numerics.cast(new, jnp.result_type(old))
