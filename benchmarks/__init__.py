@@ -21,6 +21,9 @@ def catch_interrupts() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# `python -m benchmarks.X` imports this package first, and only then is argv[0] "-m". A shell may have SIGINT ignored.
-if sys.argv[0] == "-m" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+# `python -m benchmarks.X` imports this package first, and only then is argv[0] "-m".
+if sys.argv[0] == "-m" and sys.stderr.isatty():
+    sys.stderr.write("loading\r")  # importing takes seconds; what is written next takes its place
+    sys.stderr.flush()
+if sys.argv[0] == "-m" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored
     signal.signal(signal.SIGINT, end)
