@@ -1,5 +1,7 @@
 """Arithmetic at its corners: NaN, decay 0, the largest count; and the rules that rest on it."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,11 +90,223 @@ def test_numpy_integers_are_steps():
         gradx.join_schedules([0.1, gradx.constant_schedule(1.0)], [1])
 
 
-def test_accumulators_have_the_dtype_they_are_given():
-    g = jnp.ones(2)
-    for tx in (gradx.momentum(0.9, accumulator_dtype="bfloat16"), gradx.ema(0.9, accumulator_dtype="bfloat16")):
-        assert any(x.dtype == jnp.bfloat16 for x in jax.tree.leaves(tx.init(g))), tx
-    assert gradx.tree.get(gradx.adamw(0.1, mu_dtype="bfloat16").init(g), "mu").dtype == jnp.bfloat16
+KEEPS = {
+    ("scale_by_adam", "mu_dtype"): (gradx.scale_by_adam, "mu"),
+    ("adam", "mu_dtype"): (lambda **kwargs: gradx.adam(0.1, **kwargs), "mu"),
+    ("adamw", "mu_dtype"): (lambda **kwargs: gradx.adamw(0.1, **kwargs), "mu"),
+    ("nadam", "mu_dtype"): (lambda **kwargs: gradx.nadam(0.1, **kwargs), "mu"),
+    ("nadamw", "mu_dtype"): (lambda **kwargs: gradx.nadamw(0.1, **kwargs), "mu"),
+    ("sgd", "accumulator_dtype"): (lambda **kwargs: gradx.sgd(0.1, 0.9, **kwargs), "trace"),
+    ("momentum", "accumulator_dtype"): (lambda **kwargs: gradx.momentum(0.9, **kwargs), "trace"),
+    ("ema", "accumulator_dtype"): (lambda **kwargs: gradx.ema(0.9, **kwargs), "ema"),
+    ("MultiSteps", "accumulator_dtype"): (lambda **kwargs: gradx.MultiSteps(gradx.sgd(0.1), 2, **kwargs), "acc_grads"),
+}
+"""By factory and argument: a value with it, and the field whose dtype it is."""
+
+
+def dtypes_kept(tx, params):
+    """Return the dtype of each float field, the same before and after an update, and that of the update."""
+    state = jax.eval_shape(tx.init, params)
+    updates, after = jax.eval_shape(tx.update, params, state, params)
+    named = {jax.tree_util.keystr(path): x.dtype for path, x in jax.tree_util.tree_leaves_with_path(state)}
+    assert list(named.values()) == [x.dtype for x in jax.tree.leaves(after)]
+    return {name: dtype for name, dtype in named.items() if jnp.issubdtype(dtype, jnp.inexact)}, updates.dtype
+
+
+def test_every_dtype_of_a_moment_is_in_the_table():
+    found = {(name, x) for name, f in vars(gradx).items() if callable(f) for x in arguments_of(f)}
+    assert found - {("inject_hyperparams", "hyperparam_dtype")} == KEEPS.keys()
+
+
+def arguments_of(function):
+    try:
+        return [x for x in inspect.signature(function).parameters if x.endswith("_dtype")]
+    except ValueError:  # a class of C's
+        return []
+
+
+@pytest.mark.parametrize("key", KEEPS, ids="-".join)
+def test_moments_have_the_dtype_they_are_given(key):
+    make, field = KEEPS[key]
+    for params in (jnp.ones(2), jnp.ones(2, jnp.bfloat16)):
+        for given, wanted in ((None, jnp.float32), ("bfloat16", jnp.bfloat16), (jnp.float16, jnp.float16)):
+            kept, updated = dtypes_kept(make(**{key[1]: given}), params)
+            assert {dtype for name, dtype in kept.items() if f".{field}" in name} == {jnp.dtype(wanted)}
+            assert {dtype for name, dtype in kept.items() if f".{field}" not in name} <= {jnp.dtype(jnp.float32)}
+            assert updated == params.dtype  # the wider of gradient's and parameter's, whatever is kept
+
+
+OF_COMPLEX = [key for key in KEEPS if key[0] != "MultiSteps"]
+
+
+@pytest.mark.parametrize("key", OF_COMPLEX, ids="-".join)
+def test_moments_of_complex_parameters_are_complex_in_a_real_dtype(key):
+    make, field = KEEPS[key]
+    for given in ("bfloat16", "float32", "complex64"):
+        kept, updated = dtypes_kept(make(**{key[1]: given}), jnp.ones(2, jnp.complex64))
+        assert [dtype for name, dtype in kept.items() if f".{field}" in name] == [updated] == [jnp.complex64]
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
+        state = jax.eval_shape(make(**{key[1]: "float64"}).init, jnp.ones(2, jnp.complex128))
+        assert jnp.complex128 in [x.dtype for x in jax.tree.leaves(state)]
+
+
+@pytest.mark.parametrize("key", [("momentum", "accumulator_dtype"), ("scale_by_adam", "mu_dtype")], ids="-".join)
+def test_moments_in_a_real_dtype_keep_the_imaginary_part(key):
+    make, field = KEEPS[key]
+    g = jnp.array([1.0 + 2.0j, -1.0j], jnp.complex64)
+    tx, plain = make(**{key[1]: "float32"}), make()
+    _, state = tx.update(g, tx.init(g))
+    np.testing.assert_array_equal(
+        gradx.tree.get(state, field), gradx.tree.get(plain.update(g, plain.init(g))[1], field)
+    )
+
+
+def test_injected_hyperparameters_have_the_dtype_they_are_given():
+    tx = gradx.inject_hyperparams(gradx.adam(0.1), hyperparam_dtype="bfloat16")
+    _, state = tx.update(jnp.ones(2), tx.init(jnp.ones(2)), jnp.ones(2))
+    assert {x.dtype for x in state.hyperparams.values()} == {jnp.dtype(jnp.bfloat16)}
+
+
+# Integers and steps
+
+WIDTHS = (np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64)
+WITH_INTEGERS = {
+    "sgd": lambda n: gradx.sgd(n(1), momentum=n(0)),
+    "linear_schedule": lambda n: gradx.linear_schedule(n(1), n(0), n(10), n(2)),
+    "exponential_decay": lambda n: gradx.exponential_decay(n(1), n(10), 0.5, n(2)),
+    "cosine_restarts_schedule": lambda n: gradx.cosine_restarts_schedule(n(1), n(100), n(3), n(2)),
+    "multi_step_schedule": lambda n: gradx.multi_step_schedule(n(1), [n(1), n(100)]),
+    "join_schedules": lambda n: gradx.join_schedules([gradx.linear_schedule(1.0, 0.0, n(3))] * 2, [n(100)]),
+    "piecewise_constant_schedule": lambda n: gradx.piecewise_constant_schedule(1.0, {n(3): n(2), n(100): 0.5}),
+    "piecewise_interpolate": lambda n: gradx.piecewise_interpolate_schedule("linear", 1.0, {n(3): n(2), n(100): 0.5}),
+    "warmup_cosine": lambda n: gradx.warmup_cosine_decay_schedule(0.0, n(1), n(10), n(100)),
+    "warmup_stable": lambda n: gradx.warmup_stable_decay_schedule(1.0, n(10), n(50), n(100)),
+    "onecycle": lambda n: gradx.linear_onecycle_schedule(n(100), n(1)),
+    "sgdr": lambda n: gradx.sgdr_schedule(
+        [{"init_value": n(0), "peak_value": n(1), "warmup_steps": n(9), "decay_steps": n(100)}] * 2
+    ),
+    "arithmetic": lambda n: n(2) * gradx.linear_schedule(1.0, 0.0, 10) + n(1),
+    "add_noise": lambda n: gradx.add_noise(n(1), n(1), seed=n(3)),
+    "adaptive_grad_clip": lambda n: gradx.adaptive_grad_clip(n(1), axis=n(0)),
+    "MultiSteps": lambda n: gradx.MultiSteps(gradx.sgd(n(1)), n(2)),
+}
+
+
+@pytest.mark.parametrize("name", WITH_INTEGERS)
+def test_integers_of_every_width_are_pythons(name):
+    make = WITH_INTEGERS[name]
+    plain = make(int)
+    with jax.numpy_dtype_promotion("strict"):
+        for width in WIDTHS:
+            value = make(width)
+            assert value == plain
+            assert hash(value) == hash(plain)
+            assert jax.tree.structure(value) == jax.tree.structure(plain)
+            assert [type(x) for x in jax.tree.leaves(value)] == [type(x) for x in jax.tree.leaves(plain)]
+        value = make(np.int8)  # narrower than what it is added to and compared with
+        if callable(value) and not isinstance(value, gradx.GradientTransformation):
+            np.testing.assert_array_equal(value(np.array([0, 5, 150, 60000])), plain(np.array([0, 5, 150, 60000])))
+        else:
+            g = jnp.ones((2, 2))
+            np.testing.assert_array_equal(value.update(g, value.init(g), g)[0], plain.update(g, plain.init(g), g)[0])
+
+
+LONG = [
+    gradx.linear_schedule(1.0, 0.0, 70000, 300),
+    gradx.polynomial_schedule(1.0, 0.1, 2.0, 70000),
+    gradx.exponential_decay(1.0, 30000, 0.5, 300),
+    gradx.exponential_decay(1.0, 300, 0.5, 200, staircase=True, end_value=0.2),
+    gradx.inverse_sqrt_schedule(1.0, 300),
+    gradx.multi_step_schedule(1.0, [100, 300, 60001]),
+    gradx.piecewise_constant_schedule(1.0, {100: 0.5, 300: 0.5, 60001: 0.5}),
+    gradx.piecewise_interpolate_schedule("cosine", 1.0, {300: 0.5, 70000: 0.1}),
+    gradx.join_schedules([gradx.constant_schedule(1.0), gradx.linear_schedule(1.0, 0.0, 300, 50)], [60000]),
+    gradx.cosine_decay_schedule(1.0, 70000),
+    gradx.cosine_restarts_schedule(1.0, 300, 3, 10),
+    gradx.warmup_constant_schedule(0.0, 1.0, 300),
+    gradx.warmup_cosine_decay_schedule(0.0, 1.0, 300, 70000),
+    gradx.warmup_linear_decay_schedule(0.0, 1.0, 300, 70000),
+    gradx.warmup_exponential_decay_schedule(0.0, 1.0, 300, 30000, 0.5),
+    gradx.warmup_stable_decay_schedule(1.0, 300, 300, 70000, shape="sqrt"),
+    gradx.linear_onecycle_schedule(70000, 1.0),
+    gradx.cosine_onecycle_schedule(70000, 1.0),
+    0.5 * gradx.linear_schedule(1.0, 0.0, 70000) + 1.0,
+]
+"""Schedules that turn where the narrow integers have no room, and reach to where float16 has no integers."""
+
+STEPS = {8: [0, 99, 120], 16: [0, 299, 32000], 32: [0, 299, 60001], 64: [299, 60001, 2**40]}
+"""Steps that fit a signed integer of so many bits."""
+
+
+@pytest.mark.parametrize("schedule", LONG, ids=lambda schedule: str(schedule)[:40])
+def test_steps_of_every_width_mean_the_same(schedule):
+    with jax.numpy_dtype_promotion("strict"):
+        for bits, steps in STEPS.items():
+            wanted = schedule(jnp.array([min(step, LARGEST) for step in steps], jnp.int32))
+            for kind in (f"int{bits}", f"uint{bits}"):
+                np.testing.assert_array_equal(schedule(np.array(steps, kind)), wanted)
+                if bits < 64:
+                    np.testing.assert_array_equal(schedule(jnp.array(steps, kind)), wanted)
+            if bits < 64:
+                np.testing.assert_allclose(schedule(np.array(steps, float)), wanted, rtol=1e-6)
+        for kind in (jnp.float16, jnp.bfloat16):
+            np.testing.assert_array_equal(schedule(jnp.array([0, 64, 128], kind)), schedule(jnp.array([0, 64, 128])))
+        np.testing.assert_allclose(schedule(2**40), wanted[-1], rtol=1e-6)
+        with jax.enable_x64(True):
+            wanted = schedule(np.array([0, 299, 60001]))
+            np.testing.assert_array_equal(schedule(np.array([0, 299, 60001], np.uint16)), wanted)
+            assert schedule(jnp.array(2**40)).dtype == wanted.dtype == jnp.float64
+
+
+@pytest.mark.parametrize("schedule", LONG[:-1], ids=lambda schedule: str(schedule)[:40])
+def test_values_of_low_precision_are_computed_with_in_the_default_float(schedule):
+    leaves, treedef = jax.tree.flatten(schedule)
+    for dtype, x64 in ((jnp.bfloat16, False), (jnp.float16, False), (jnp.float32, True)):
+        rounded = [np.asarray(x).astype(dtype) for x in leaves]
+        if not all(map(np.isfinite, rounded)):
+            continue
+        with jax.enable_x64(x64), jax.numpy_dtype_promotion("strict"):
+            steps = np.array([0, 299, 60001])
+            values = treedef.unflatten([jnp.asarray(x) for x in rounded])(steps)
+            assert values.dtype == jnp.result_type(float)
+            exact = treedef.unflatten([float(x) for x in rounded])(steps)
+            np.testing.assert_allclose(values, exact, rtol=1e-14 if x64 else 2e-6)
+
+
+# Helpers
+
+
+def test_safe_divide():
+    f = numerics.safe_divide
+    np.testing.assert_array_equal(f(jnp.array([1.0, -1.0, 0.0, 6.0]), jnp.array([0.0, 0.0, 0.0, 2.0])), [0, 0, 0, 3])
+    for pair in ((np.nan, 1.0), (1.0, np.nan), (np.nan, np.nan)):
+        assert np.isnan(f(*map(jnp.float32, pair)))
+    with jax.debug_nans(True), jax.debug_infs(True), jax.disable_jit():
+        for by in (0, 1):
+            assert jax.grad(f, by)(jnp.float32(2.0), jnp.float32(0.0)) == 0
+    np.testing.assert_allclose(jax.grad(f, (0, 1))(6.0, 2.0), [0.5, -1.5])
+
+
+@pytest.mark.parametrize("x", [0.0, -0.0, 4.0, np.nan, np.inf, -1.0])
+def test_safe_sqrt_is_the_root(x):
+    np.testing.assert_array_equal(numerics.safe_sqrt(jnp.float32(x)), np.emath.sqrt(x) if x >= 0 else np.nan)
+
+
+def test_safe_sqrt_has_no_derivative_at_0_and_none_of_nan():
+    derive = jax.grad(numerics.safe_sqrt)
+    assert derive(0.0) == 0
+    assert derive(4.0) == 0.25
+    assert np.isnan(derive(jnp.nan))
+
+
+def test_safe_root_mean_squares():
+    f = numerics.safe_root_mean_squares
+    np.testing.assert_allclose(f(jnp.array([3.0, 4.0]), 0.0), np.sqrt(12.5), rtol=1e-6)
+    np.testing.assert_allclose(f(jnp.array([3.0 + 4.0j]), 0.0), 5.0, rtol=1e-6)
+    assert f(jnp.array([3.0, 4.0]), 9.0) == 9
+    assert f(jnp.zeros(0), 0.0) == 0
+    assert np.isnan(f(jnp.array([jnp.nan, 4.0]), 9.0))
+    np.testing.assert_array_equal(jax.grad(f)(jnp.zeros(2), 0.0), 0)
 
 
 def test_sgdr_takes_a_generator():

@@ -1,5 +1,6 @@
 """Bound the update: entry by entry, as a whole, by array, or by output unit."""
 
+import operator
 from typing import Any
 
 import jax
@@ -137,7 +138,10 @@ def adaptive_grad_clip(clipping: NonNegative, eps: Positive = 1e-3, axis: int | 
     1.0
     """
 
+    # NumPy's integers are arrays to a leaf rule, and would be traced.
+    axes = axis if axis is None or isinstance(axis, tuple) else operator.index(axis)
+
     def update(updates: Updates, state: EmptyState, params: Params) -> tuple[Updates, EmptyState]:
-        return tree.map_leaves(adaptive_clip_leaf, updates, params, clipping=clipping, eps=eps, axis=axis), state
+        return tree.map_leaves(adaptive_clip_leaf, updates, params, clipping=clipping, eps=eps, axis=axes), state
 
     return no_state, update

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from gradx import numerics, tree
 from gradx.core import transformation
@@ -24,6 +25,20 @@ class EmaState(NamedTuple):
     """int32[]: the updates already applied."""
     ema: Updates
     """The running mean, biased towards its start at 0; like the parameters, at least float32."""
+
+
+def moments_like(params: Params, dtype: DTypeLike | None) -> Updates:
+    """Return the zeros with which a running sum or mean of gradients starts: in `dtype`, else in at least float32.
+
+    For complex parameters a real dtype stands for the complex one of its precision: in itself it would keep real parts.
+    """
+
+    def zeros(param: Any) -> jax.Array:
+        narrow = dtype is not None and jnp.iscomplexobj(param) and not jnp.issubdtype(dtype, jnp.complexfloating)
+        wanted = (jnp.complex128 if jnp.finfo(dtype).bits == 64 else jnp.complex64) if narrow else dtype
+        return tree.zeros_like(param, wanted)
+
+    return jax.tree.map(zeros, params)
 
 
 def momentum_leaf(g: jax.Array, m: jax.Array, *, decay: jax.Array, nesterov: bool) -> tuple[jax.Array, jax.Array]:
@@ -53,7 +68,7 @@ def momentum(decay: Decay, nesterov: bool = False, accumulator_dtype: DType | No
     """
 
     def init(params: Params) -> TraceState:
-        return TraceState(tree.zeros_like(params, accumulator_dtype))
+        return TraceState(moments_like(params, accumulator_dtype))
 
     def update(updates: Updates, state: TraceState) -> tuple[Updates, TraceState]:
         updates, trace = tree.map_leaves(momentum_leaf, updates, state.trace, decay=decay, nesterov=nesterov)
@@ -86,7 +101,7 @@ def ema(decay: Decay, debias: bool = True, accumulator_dtype: DType | None = Non
     """
 
     def init(params: Params) -> EmaState:
-        return EmaState(jnp.zeros((), jnp.int32), tree.zeros_like(params, accumulator_dtype))
+        return EmaState(jnp.zeros((), jnp.int32), moments_like(params, accumulator_dtype))
 
     def update(updates: Updates, state: EmaState) -> tuple[Updates, EmaState]:
         count = numerics.safe_increment(state.count)
