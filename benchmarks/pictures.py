@@ -58,7 +58,7 @@ LONG_NUMBER = re.compile(r"\d+\.\d{3,}")
 SVG_STYLE = """<style>
 svg { --ink: #000; --quiet: #666; --grid: #e6e6e6; --blue: #0072b2; fill: var(--ink); }
 @media (prefers-color-scheme: dark) { svg { --ink: #e4e4e4; --quiet: #aaa; --grid: #3a3a3a; --blue: #4aa8e0; } }
-text { font-family: "DejaVu Sans", Verdana, sans-serif !important; }
+text { font-family: "DejaVu Sans", Verdana, sans-serif }
 </style>"""
 
 
@@ -150,7 +150,10 @@ def svg(figure: Figure) -> str:
         text = text.replace(colour, ink)
     text = re.sub(r"<[^>]*>", lambda tag: LONG_NUMBER.sub(lambda x: f"{float(x[0]):.1f}", tag[0]), text)
     text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.S)
-    text = " ".join(text.split())
+    text = re.sub(
+        r'(; )?font-family: [^;"]*|; stroke-linejoin: miter', "", text
+    )  # the style above has one family for all
+    text = " ".join(text.split()).replace(" L ", "L")
     head, body = text.split(">", 1)
     return f"{head}>{SVG_STYLE}{body}"
 

@@ -1,9 +1,11 @@
 """The report over the races says what they measured, and is one page without anything beside it."""
 
+import base64
 import json
 import math
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
@@ -84,6 +86,11 @@ def test_the_kept_report_is_that_of_the_kept_races():
     races = report.found(RESULTS)
     assert {race.task for race in races} == {path.parent.name for path in RESULTS.glob("*/results.json")}
     assert (RESULTS / "README.md").read_text() == report.markdown(races, RESULTS)
+    page = (RESULTS / "report.html").read_text()
+    drawn = re.findall(r'="data:image/svg\+xml;base64,([^"]+)"', page)
+    assert len(drawn) == 2 * (len(races) + 1)
+    for picture in drawn:
+        ElementTree.fromstring(base64.b64decode(picture))
 
 
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*/results.json")), ids=lambda path: path.parent.name)
