@@ -185,42 +185,53 @@ def test_no_tracer_leaks(row):
 
 # Shards
 
-SHARDS = ("whole", "scan", "vmap")
 VARY_IN_A_SCAN = {"skip_not_finite": "each shard skips by its own gradient, and what a scan carries must not change so"}
+TWO_PARAMS = jax.tree.map(lambda x: jnp.stack([x, 2 * x]), PARAMS)
+TWO_GRADS = jax.tree.map(lambda x: jnp.stack([x, 3 * x]), GRADS)
+SPREAD, SAME = jax.sharding.PartitionSpec("shards"), jax.sharding.PartitionSpec()
 
 
-def over_shards(tx, kind):
-    """Return the function of one shard's parameters and gradients."""
+def on_shards(f, specs, out):
+    mesh = jax.make_mesh((2,), ("shards",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:2])
+    return jax.jit(jax.shard_map(f, mesh=mesh, in_specs=specs, out_specs=out))
 
-    def update(params, grads):
-        return tx.update(grads, tx.init(params), params)[0]
 
-    def scan(params, grads):
-        def step(carry, _):
-            params, state = carry
-            updates, state = tx.update(grads, state, params)
-            return (gradx.apply_updates(params, updates), state), None
+def mapped(tx, params, grads):
+    """Return the parameters after an update of each of a batch."""
+    return jax.vmap(lambda p, g: gradx.apply_updates(p, tx.update(g, tx.init(p), p)[0]))(params, grads)
 
-        return jax.lax.scan(step, (params, tx.init(params)), length=2)[0][0]
 
-    return {"whole": update, "scan": scan, "vmap": jax.vmap(update)}[kind]
+def scanned(tx, params, grads):
+    """Return the parameters after two updates in a scan."""
+
+    def step(carry, _):
+        params, state = carry
+        updates, state = tx.update(grads, state, params)
+        return (gradx.apply_updates(params, updates), state), None
+
+    return jax.lax.scan(step, (params, tx.init(params)), length=2)[0][0]
+
+
+def averaged(tx, params, grads):
+    """As `scanned`, the parameters the same on every shard and the gradients averaged over them."""
+    return scanned(tx, params, jax.lax.pmean(grads, "shards"))
 
 
 @every_row
 def test_runs_in_shards(row):
-    mesh = jax.make_mesh((2,), ("shards",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:2])
-    spread, same = jax.sharding.PartitionSpec("shards"), jax.sharding.PartitionSpec()
-    params = jax.tree.map(lambda x: jnp.stack([x, 2 * x]), PARAMS)
-    grads = jax.tree.map(lambda x: jnp.stack([x, 3 * x]), GRADS)
-    for kind in SHARDS:
-        if kind == "scan" and holds(row, VARY_IN_A_SCAN):
-            continue
-        one = over_shards(row.tx, kind)
-        # The types are checked as it is traced: nothing need be compiled.
-        jax.jit(jax.shard_map(one, mesh=mesh, in_specs=(spread, spread), out_specs=spread)).lower(params, grads)
+    # What varies over the mesh is checked as it is traced: nothing need be compiled.
+    one = jax.tree.map(lambda x: x[:1], TWO_PARAMS)
+    jax.eval_shape(on_shards(lambda *x: mapped(row.tx, *x), (SPREAD, SPREAD), SPREAD), TWO_PARAMS, TWO_GRADS)
+    jax.eval_shape(on_shards(lambda *x: averaged(row.tx, *x), (SAME, SPREAD), SAME), one, TWO_GRADS)
+    if not holds(row, VARY_IN_A_SCAN):
+        jax.eval_shape(on_shards(lambda *x: scanned(row.tx, *x), (SPREAD, SPREAD), SPREAD), TWO_PARAMS, TWO_GRADS)
 
-    def averaged(params, grads):
-        return over_shards(row.tx, "scan")(params, jax.lax.pmean(grads, "shards"))
 
-    whole = jax.tree.map(lambda x: x[None], PARAMS)
-    jax.jit(jax.shard_map(averaged, mesh=mesh, in_specs=(same, spread), out_specs=same)).lower(whole, grads)
+@pytest.mark.parametrize("tx", [gradx.adamw(0.1), gradx.chain(gradx.clip_by_global_norm(0.5), gradx.sgd(0.1))], ids=str)
+def test_a_shard_computes_what_it_would_alone(tx):
+    got = on_shards(lambda *x: scanned(tx, *x), (SPREAD, SPREAD), SPREAD)(TWO_PARAMS, TWO_GRADS)
+    for i in range(2):
+        own = [jax.tree.map(lambda x, i=i: x[i : i + 1], tree) for tree in (TWO_PARAMS, TWO_GRADS)]
+        alone = scanned(tx, *own)
+        for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(alone), strict=True):
+            np.testing.assert_allclose(x[i : i + 1], y, rtol=1e-6)
