@@ -6,35 +6,29 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
-from gradx import checks, numerics, tree
+from gradx import checks, eager, numerics, tree
 from gradx.arguments import Arguments
-from gradx.running import Wrapper, is_transformation, run_init, run_update
+from gradx.running import Wrapper, compiled_init, is_transformation, run_init, run_update
 from gradx.typing import Params, PyTree, State, Updates
 from gradx.value import Value
 
 SAME_CONTAINERS = "give gradients in the containers of the parameters"
-DEFAULT_DEVICE = "jax_default_device"  # type checkers do not see the attributes of jax.config
 FROM_INIT = "make the state with init, or restore a checkpoint into what init returns (jax.tree.unflatten)"
 
 
 def init(tx: Any, params: Params) -> State:
     """Return the state of `tx`: compiled where that may be, else operation by operation."""
-    if all(map(_is_concrete, jax.tree.leaves((tx, params)))):
-        own = _own_form(tx, params)
-        if own.is_own and all(map(_is_ordinary, jax.tree.leaves((own, params)))):
-            return _compiled_init(own, params)
-    return run_init(tx, params)
+    return run_init(_own_form(tx, params) if eager.are_concrete((tx, params)) else tx, params)
 
 
 def update(tx: Any, updates: Updates, state: State, params: Params | None, extras: dict) -> tuple[Updates, State]:
     """Return update and state of `tx`: compiled where that may be, else operation by operation."""
     call = (updates, state, params, extras)
     is_structure = any(isinstance(x, int) for x in jax.tree.leaves(extras))  # Python may branch on it
-    if not is_structure and all(map(_is_concrete, jax.tree.leaves((tx, call)))):
+    if not is_structure and eager.are_concrete((tx, call)):
         own = _own_form(tx, updates if params is None else params)
-        if own.is_own:
+        if isinstance(own, Value) and own.is_own:
             return _compiled_update(own, *call, owner=tx.name)
     return _checked_update(tx, *call, owner=tx.name)
 
@@ -55,7 +49,6 @@ def _checked_update(
     return _lower(new_updates, updates, params), new_state
 
 
-_compiled_init = jax.jit(run_init)
 _compiled_update = jax.jit(_checked_update, static_argnames="owner")
 
 
@@ -80,7 +73,21 @@ def _own_form(tx: Any, params: Params) -> Any:
         arguments = {
             name: jax.tree.map(form, x, is_leaf=lambda x: isinstance(x, Value)) for name, x in arguments.items()
         }
-    return type(tx)._of(tx.factory, arguments)
+    return _form_with(tx, arguments)
+
+
+def _form_with(tx: Value, arguments: dict[str, Any]) -> Value:
+    """Return `tx` with other arguments; it keeps the last form, so that the same answers make the very same value."""
+    leaves, treedef = jax.tree.flatten(arguments, is_leaf=lambda x: isinstance(x, Value))
+    known = getattr(tx, "_form", None)
+    if known is None or known[1] != treedef or not all(map(_is_same_argument, leaves, known[0])):
+        known = (leaves, treedef, type(tx)._of(tx.factory, arguments))
+        object.__setattr__(tx, "_form", known)
+    return known[2]
+
+
+def _is_same_argument(x: Any, known: Any) -> bool:
+    return x is known or (type(x) is type(known) and isinstance(x, bool | str | int) and x == known)
 
 
 def _without_functions(updates: Updates, params: Params) -> Params:
@@ -98,7 +105,7 @@ def _check_state(owner: str, tx: Any, updates: Updates, state: State, params: Pa
     like = jax.tree.map(_without_value, updates if params is None else params)
     try:
         # One trace serves init and update, but where the cache of a module would keep a user's closure.
-        expected = jax.eval_shape(_compiled_init, tx, like) if tx.is_own else _expected_of(tx, like)
+        expected = jax.eval_shape(compiled_init, tx, like) if tx.is_own else _expected_of(tx, like)
     except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError):
         return  # a user's init that wants numbers, NumPy say: it has no shapes without them
     checks.same_leaves(owner, "the state", state, expected, "init", dtypes=params is not None, containers=FROM_INIT)
@@ -117,23 +124,6 @@ def _expected_of(tx: Any, like: Params) -> State:
 
 def _is_array(x: Any) -> bool:
     return isinstance(x, np.ndarray | jax.Array | float) and np.size(x) != 1
-
-
-def _is_concrete(x: Any) -> bool:
-    kinds = jax.Array | np.ndarray | np.generic | float | int | complex
-    return isinstance(x, kinds) and not isinstance(x, Tracer)
-
-
-def _is_ordinary(x: Any) -> bool:
-    """Whether a compiled program without instructions would put its results where `x` is."""
-    return not isinstance(x, jax.Array) or x.sharding == _default_sharding(getattr(jax.config, DEFAULT_DEVICE))
-
-
-@functools.lru_cache(maxsize=8)
-def _default_sharding(device: Any) -> Any:
-    del device  # the key: what `jnp.zeros` goes by
-    with jax.ensure_compile_time_eval():  # the first to ask may be a function that is traced
-        return jnp.zeros(()).sharding
 
 
 def _without_value(x: Any) -> jax.ShapeDtypeStruct:

@@ -4,6 +4,7 @@
 """
 
 import inspect
+import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gradx import numerics, tree
+from gradx import eager, numerics, tree
 from gradx.arguments import Arguments
 from gradx.scheduled import ScheduleValue
 from gradx.typing import InitFn, Params, PyTree, State, UpdateFn, Updates
@@ -47,12 +48,21 @@ class Wrapper(NamedTuple):
 
 
 def run_init(tx: Any, params: Params) -> State:
-    """Return the state of `tx` inside another transformation's init."""
+    """Return the state of `tx` inside another transformation's init: compiled where that may be."""
     if not isinstance(tx, Value):
         return tx.init(_hide_none(tree.lift(params), params))
+    if tx.is_own and eager.are_concrete((tx, params)) and eager.are_ordinary((tx, params)):
+        return compiled_init(tx, params)
+    return _init_of_value(tx, params)
+
+
+def _init_of_value(tx: Value, params: Params) -> State:
     if not tx.resolves_schedules:
         return _init(tx, tx.built, params)
     return ScheduledState(jnp.zeros((), jnp.int32), _init(tx, tx.build_with(at_step(tx, 0)), params))
+
+
+compiled_init = jax.jit(_init_of_value)
 
 
 def run_update(tx: Any, updates: Updates, state: State, params: Params | None, extras: dict) -> tuple[Updates, State]:
@@ -188,8 +198,22 @@ class _Wanted(NamedTuple):
     """Whether `**extras` takes the rest."""
 
 
+_KNOWN: weakref.WeakKeyDictionary[Callable, _Wanted] = weakref.WeakKeyDictionary()
+"""What each update asks for; forgotten with it."""
+
+
 def _wanted(update: UpdateFn) -> _Wanted:
     """Say what an update asks for behind (updates, state)."""
+    try:
+        known = _KNOWN.get(update)
+        if known is None:
+            known = _KNOWN[update] = _read_signature(update)
+    except TypeError:  # a callable that cannot be hashed or referred to weakly
+        known = _read_signature(update)
+    return known
+
+
+def _read_signature(update: UpdateFn) -> _Wanted:
     parameters = list(inspect.signature(update).parameters.values())[2:]
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY, p.POSITIONAL_ONLY)]

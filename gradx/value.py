@@ -54,6 +54,7 @@ class Value:
         "_arguments",
         "_built",
         "_expected",
+        "_form",
         "_hash",
         "_is_own",
         "_leaves",

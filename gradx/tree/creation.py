@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.typing import ArrayLike, DTypeLike
 
 from gradx import numerics
@@ -43,7 +44,7 @@ def full_like(tree: PyTree, fill_value: ArrayLike, dtype: DTypeLike | None = Non
     """
 
     def full(x: ArrayLike) -> jax.Array:
-        return jnp.full_like(x, fill_value, dtype=dtype or numerics.at_least_float32(jnp.result_type(x)))
+        return lax.full_like(x, fill_value, dtype or numerics.at_least_float32(jnp.result_type(x)))
 
     return jax.tree.map(full, tree)
 
@@ -58,7 +59,7 @@ def real_full_like(tree: PyTree, fill_value: Any) -> PyTree:
 
     def full(x: ArrayLike) -> jax.Array:
         real = jnp.finfo(numerics.at_least_float32(jnp.result_type(x))).dtype
-        return jnp.full_like(x, fill_value, dtype=real)
+        return lax.full_like(x, fill_value, real)
 
     return jax.tree.map(full, tree)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from gradx import checks, numerics
+from gradx import numerics
 from gradx.arguments import Arguments
 from gradx.core import GradientTransformation, Wrapper, run_init, run_update, transformation
 from gradx.running import Part, at_step
@@ -86,7 +86,8 @@ def _injected(
             f"inject_hyperparams: {inner.name} has no number of its own; inject a part, chain(clip(1.0), "
             "inject_hyperparams(adam)(0.1)), or a function of the numbers that returns the whole"
         )
-    RANGES.update({name: mark for name, mark in ranges.items() if isinstance(mark, Range)})
+    for name, mark in ranges.items():
+        RANGES.setdefault(name, set()).add(mark if isinstance(mark, Range) else Range())
     scheduled = [name for name in ranges if isinstance(inner.arguments[name], ScheduleValue)]
 
     def with_values(values: dict[str, jax.Array], count: jax.Array | int) -> GradientTransformation:
@@ -121,8 +122,8 @@ def _injected(
 
 _injected.__name__ = "inject_hyperparams"  # what the value prints as; pickle goes by the qualified name
 
-RANGES: dict[str, Range] = {}
-"""The range of each injected name, as the factories annotate it: a state holds numbers and nothing beside them."""
+RANGES: dict[str, set[Range]] = {}
+"""For each injected name the ranges that factories annotate it with: a state holds numbers and nothing beside them."""
 
 
 def _is_scalar(x: Any) -> bool:
@@ -178,5 +179,6 @@ def _check_settable(name: str, value: Any, state: InjectHyperparamsState) -> Non
         )
     if jnp.shape(value) != jnp.shape(state.hyperparams[name]):
         raise ValueError(f"set_hyperparams: {name} must be one number, got shape {jnp.shape(value)}")
-    if name in RANGES and not isinstance(value, Tracer):
-        checks.hyperparameter("set_hyperparams", name, float(value), RANGES[name])
+    known = RANGES.get(name, {Range()})
+    if not isinstance(value, Tracer) and not any(allowed.holds(float(value)) for allowed in known):
+        raise ValueError(f"set_hyperparams: {name} must be in {' or '.join(map(str, known))}, got {value!r}")
