@@ -130,7 +130,8 @@ def _assign(costs: _Cost, start: Callable) -> jax.Array:
         search = _shortest_path(costs, matching, row)
         return _flip_path(_raise_prices(matching, search, row), search)
 
-    return jax.lax.while_loop(unfinished, match_one_more, start(costs)).column_of_row
+    first, _ = numerics.vary_together(start(costs), costs)
+    return jax.lax.while_loop(unfinished, match_one_more, first).column_of_row
 
 
 def _empty(costs: _Cost) -> _Matching:
@@ -175,6 +176,7 @@ def _shortest_path(costs: _Cost, matching: _Matching, start: jax.Array) -> _Sear
     m, dtype = matching.row_of_column.shape[0], costs.finite.dtype
     far = _taken(_zero(dtype, m))
     nothing = _Search(far, _all_free(m), jnp.zeros(m, bool), start, _zero(dtype), jnp.full((), FREE, jnp.int32))
+    nothing, _ = numerics.vary_together(nothing, costs)
     return jax.lax.while_loop(open_end, go_on, nothing)
 
 
@@ -240,7 +242,7 @@ def _less(x: _Cost, y: _Cost) -> jax.Array:
 
 def _argmin(cost: _Cost) -> jax.Array:
     least = cost.infinite == jnp.min(cost.infinite)
-    return jnp.argmin(jnp.where(least, cost.finite, jnp.inf)).astype(jnp.int32)
+    return jnp.argmin(jnp.where(least, cost.finite, jnp.finfo(cost.finite.dtype).max)).astype(jnp.int32)
 
 
 __all__ = ["base_hungarian_algorithm", "hungarian_algorithm"]

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax.lax import Precision, PrecisionLike
 from jax.typing import ArrayLike
 
-from gradx import checks
+from gradx import checks, numerics
 from gradx.linalg import sharding
 from gradx.linalg.power import power_iteration, scaled, square
 from gradx.typing import Range
@@ -71,7 +71,7 @@ def matrix_inverse_pth_root(
     [[0.5, 0.0], [0.0, 0.25]]
     """
     owner = "matrix_inverse_pth_root"
-    checks.hyperparameter(owner, "num_iters", num_iters, Range(low=0, integer=True))
+    num_iters = checks.hyperparameter(owner, "num_iters", num_iters, Range(low=0, integer=True))
     checks.hyperparameter(owner, "error_tolerance", error_tolerance, Range(low=0.0))
     p, whole, scale = _prepare(owner, matrix, p, ridge_epsilon)
     largest, _ = power_iteration(whole, precision=precision)
@@ -146,7 +146,8 @@ def _coupled_newton(
         return jnp.where(rising, m, new_m), jnp.where(rising, h, new_h), count + 1, rising
 
     z = (1 + p) / (2 * _norm(matrix))
-    start = (z * matrix, z ** (1 / p) * identity, 0, jnp.array(False))
+    state = (z * matrix, z ** (1 / p) * identity, 0, jnp.array(False))
+    start = numerics.vary_together(*state)
     m, h, _, _ = jax.lax.while_loop(unfinished, advance, start)
     return h, _largest(m - identity)
 

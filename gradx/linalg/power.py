@@ -56,12 +56,13 @@ def power_iteration(
     >>> round(float(eigenvalue), 3), [round(abs(x), 3) for x in vector.tolist()]
     (4.0, [1.0, 0.0])
     """
-    checks.hyperparameter("power_iteration", "num_iters", num_iters, Range(low=0, integer=True))
+    num_iters = checks.hyperparameter("power_iteration", "num_iters", num_iters, Range(low=0, integer=True))
     checks.hyperparameter("power_iteration", "error_tolerance", error_tolerance, Range(low=0.0))
     if callable(matrix) and checks.is_function(matrix):
         if v0 is None:
             raise ValueError("power_iteration: a matrix given as a function needs v0, a tree like its argument")
-        return _iterate(matrix, tree.lift(v0), num_iters, error_tolerance)
+        start = jax.tree.map(lambda x: jnp.asarray(x).astype(numerics.at_least_float32(jnp.result_type(x))), v0)
+        return _iterate(matrix, start, num_iters, error_tolerance)
     array, scale = scaled(sharding.gather(square("power_iteration", matrix)))
     product = functools.partial(jnp.matmul, array, precision=precision)
     start = sharding.gather(_start(v0, array, key), axes=1)
@@ -112,13 +113,15 @@ def _iterate(product: Callable, start: PyTree, num_iters: ArrayLike, tolerance: 
 
     # The loop sees constants only: it could not be differentiated backwards otherwise, and need not be.
     start = jax.lax.stop_gradient(_unit(start))
+    image = jax.lax.stop_gradient(tree.cast_like(product(start), start))
+    start, image = numerics.vary_together(start, image)
     converted, constants = jax.closure_convert(lambda v: tree.cast_like(product(v), v), start)
     constants = jax.lax.stop_gradient(constants)
 
     def frozen(v: PyTree) -> PyTree:
         return converted(v, *constants)
 
-    v, _, _ = jax.lax.while_loop(unconverged, advance, (start, frozen(start), 0))
+    v, _, _ = jax.lax.while_loop(unconverged, advance, (start, image, 0))
     return tree.vdot(v, product(v)), v
 
 

@@ -43,11 +43,14 @@ def number(owner: str, name: str, value: ArrayLike, allowed: Range, dtype: np.dt
 
 
 def integers(owner: str, name: str, labels: ArrayLike) -> jax.Array:
-    """Return integer labels as an array; refuse floats and bools."""
+    """Return integer labels as an array, signed and of 32 bits at least; refuse floats and bools.
+
+    Arithmetic in their own dtype would wrap round: the number of the last class need not fit into a uint8.
+    """
     array = jnp.asarray(labels)
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"{owner}: {name} must be integers, got {checks.describe(array)}")
-    return array
+    return array.astype(jnp.int64 if array.dtype.itemsize > 4 else jnp.int32)
 
 
 def same_shape(owner: str, **arrays: jax.Array) -> None:
@@ -123,6 +126,14 @@ def blank(where: jax.Array | None, *arrays: jax.Array) -> tuple[jax.Array, ...]:
 def keep(where: jax.Array | None, x: jax.Array) -> jax.Array:
     """Set to 0 what the mask leaves out, after the formula."""
     return x if where is None else jnp.where(where, x, 0)
+
+
+def nan_unless(valid: jax.Array, x: jax.Array) -> jax.Array:
+    """Return `x`, NaN where it is not valid.
+
+    As 0 / 0, for a constant NaN is reported by `jax_debug_nans` however valid everything is.
+    """
+    return jnp.where(valid, x, 0) / valid.astype(x.dtype)
 
 
 def keep_rows(where: jax.Array | None, x: jax.Array, over: tuple[int, ...]) -> jax.Array:

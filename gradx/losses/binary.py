@@ -121,7 +121,7 @@ def sparsemax_loss(logits: ArrayLike, labels: ArrayLike, *, where: ArrayLike | N
 
     Args:
       logits: any shape; m is the logit where the label is true and minus the logit where it is not.
-      labels: 0 or 1 (or bools) that broadcast to the logits' shape; whatever is not 0 counts as 1.
+      labels: 0 or 1 (or bools) that broadcast to the logits' shape; whatever is neither 0 nor NaN counts as 1.
       where: the elements to include, of the logits' rank.
 
     Reduction: none; the shape is that of `logits`. Excluded elements are 0 and carry no gradient. Smooth everywhere.
@@ -135,7 +135,7 @@ def sparsemax_loss(logits: ArrayLike, labels: ArrayLike, *, where: ArrayLike | N
     0.25
     """
     x, y, keep = _scores_and_targets("sparsemax_loss", "logits", logits, "labels", labels, where)
-    against = jnp.where(y != 0, -x, x)
+    against = jnp.where(jnp.isnan(y), y, jnp.where(y != 0, -x, x))
     inside = jnp.clip(against, -1, 1) + 1
     return arguments.keep(keep, 0.25 * inside * inside + jnp.maximum(against - 1, 0))
 

@@ -60,9 +60,9 @@ def safe_softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike, *, where: A
     0.6931
     """
     x, y, over, keep = _logits_and_labels("safe_softmax_cross_entropy", logits, labels, -1, where)
-    absent = y == 0
-    log_p = jnp.where(absent, 0, normalize.log_softmax(x, over, keep))
-    return -jnp.sum(y * log_p, axis=over)
+    log_p = normalize.log_softmax(x, over, keep)
+    absent = (y == 0) & ~jnp.isnan(log_p)
+    return -jnp.sum(y * jnp.where(absent, 0, log_p), axis=over)
 
 
 def softmax_cross_entropy_with_integer_labels(

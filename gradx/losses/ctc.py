@@ -7,12 +7,14 @@
 """
 
 import functools
+import operator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from gradx import numerics
 from gradx.losses import arguments, normalize
 
 
@@ -93,7 +95,7 @@ def ctc_loss_with_forward_probs(
     log_p = normalize.log_softmax(problem.logits, (2,))
     # Frames first, for the scan: the blank's log-probability, the labels', and whether the frame is padding.
     frames = (
-        jnp.moveaxis(log_p[..., blank_id], 1, 0)[..., None],
+        jnp.moveaxis(log_p[..., operator.index(blank_id)], 1, 0)[..., None],
         jnp.moveaxis(_label_log_probabilities(log_p, problem.labels), 1, 0),
         jnp.moveaxis(problem.frame_padding, 1, 0)[..., None],
     )
@@ -103,6 +105,7 @@ def ctc_loss_with_forward_probs(
     start = jnp.arange(length + 1)[None, :] == 0
     blank = jnp.broadcast_to(jnp.where(start, 0, log_zero), (batch, length + 1))
     label = jnp.full((batch, length), log_zero)
+    frames, repeats, blank, label = numerics.vary_together(frames, repeats, blank, label)
     step = functools.partial(_advance, repeats=repeats, log_zero=log_zero)
     (blank, label), (blanks, emitted) = jax.lax.scan(step, (blank, label), frames)
     ends = jnp.logaddexp(blank, _shift(label, log_zero))
@@ -157,7 +160,7 @@ def _label_log_probabilities(log_p: jax.Array, labels: jax.Array) -> jax.Array:
     classes = log_p.shape[2]
     in_range = (labels >= 0) & (labels < classes)
     picked = jnp.take_along_axis(log_p, jnp.clip(labels, 0, classes - 1)[:, None, :], axis=2)
-    return jnp.where(in_range[:, None, :], picked, jnp.nan)
+    return arguments.nan_unless(in_range[:, None, :], picked)
 
 
 def _shift(label: jax.Array, log_zero: jax.Array) -> jax.Array:

@@ -1,6 +1,7 @@
 """Kullback-Leibler divergences between distributions, the model's given by logarithms.
 
-Throughout, 0 log 0 is 0: a class that the target gives no probability contributes nothing, whatever the model says.
+Throughout, 0 log 0 is 0: a class that the target gives no probability contributes nothing, whatever the model says;
+NaN alone is never passed over.
 
 >>> import jax.numpy as jnp
 >>> kl_divergence(jnp.log(jnp.array([0.5, 0.5, 0.0])), jnp.array([0.5, 0.5, 0.0])).tolist()
@@ -96,13 +97,13 @@ def kl_divergence_with_log_targets(
     """
     owner = "kl_divergence_with_log_targets"
     log_q, log_t, over, keep = _arguments(owner, log_predictions, "log_targets", log_targets, axis, where)
-    absent = jnp.isneginf(log_t)
+    absent = jnp.isneginf(log_t) & ~jnp.isnan(log_q)
     log_q, log_t = jnp.where(absent, 0, log_q), jnp.where(absent, 0, log_t)
     return _sum(keep, jnp.where(absent, 0, jnp.exp(log_t) * (log_t - log_q)), over)
 
 
 def _terms(log_q: jax.Array, t: jax.Array) -> jax.Array:
-    absent = t == 0
+    absent = (t == 0) & ~jnp.isnan(log_q)
     t, log_q = jnp.where(absent, 1, t), jnp.where(absent, 0, log_q)
     return jnp.where(absent, 0, t * (jnp.log(t) - log_q))
 

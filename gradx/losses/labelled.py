@@ -2,7 +2,7 @@
 
 >>> import jax.numpy as jnp
 >>> def largest(x, hot, over, keep):
-...     return jnp.max(x, axis=over, where=keep, initial=-jnp.inf)
+...     return jnp.max(x, axis=over, where=keep, initial=-100)
 >>> scores = jnp.array([[1.0, 3.0], [5.0, 2.0]])
 >>> bound_minus_score("example", "scores", scores, jnp.array([0, 0]), -1, None, largest).tolist()
 [2.0, 0.0]
@@ -50,7 +50,7 @@ def bound_minus_score(
     if keep is not None:
         loss = jnp.where(jnp.any(hot & keep, axis=over), loss, 0)
     in_range = (labels >= 0) & (labels < arguments.size(x.shape, over))
-    return arguments.keep_rows(keep, jnp.where(in_range, loss, jnp.nan), over)
+    return arguments.keep_rows(keep, arguments.nan_unless(in_range, loss), over)
 
 
 def _own_score(x: jax.Array, labels: jax.Array, hot: jax.Array, over: tuple[int, ...]) -> jax.Array:

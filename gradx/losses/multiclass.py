@@ -70,11 +70,11 @@ def multiclass_sparsemax_loss(scores: ArrayLike, labels: ArrayLike, *, where: Ar
 
 def _largest(x: jax.Array, hot: jax.Array, over: tuple[int, ...], keep: jax.Array | None) -> jax.Array:
     del hot
-    return jnp.max(x, axis=over, where=keep, initial=-jnp.inf)
+    return jnp.max(x, axis=over, where=keep, initial=jnp.finfo(x.dtype).min)
 
 
 def _largest_with_margin(x: jax.Array, hot: jax.Array, over: tuple[int, ...], keep: jax.Array | None) -> jax.Array:
-    return jnp.max(x + (~hot).astype(x.dtype), axis=over, where=keep, initial=-jnp.inf)
+    return jnp.max(x + (~hot).astype(x.dtype), axis=over, where=keep, initial=jnp.finfo(x.dtype).min)
 
 
 def _sparsemax(x: jax.Array, hot: jax.Array, over: tuple[int, ...], keep: jax.Array | None) -> jax.Array:
@@ -95,4 +95,4 @@ def _support(x: jax.Array) -> jax.Array:
     inside = 1 + rank * descending > jnp.cumsum(descending, axis=-1)
     count = jnp.maximum(jnp.sum(inside, axis=-1, keepdims=True), 1).astype(x.dtype)
     tau = (jnp.sum(jnp.where(inside, descending, 0), axis=-1, keepdims=True) - 1) / count
-    return x > tau
+    return ~(x <= tau)  # NaN is in, so that the loss is NaN too

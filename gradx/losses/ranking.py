@@ -52,8 +52,9 @@ def ranking_softmax_loss(
     over = arguments.axes(owner, -1, x.ndim)
     keep = arguments.mask(owner, where, x.shape, over)
     x, y = arguments.blank(keep, x, y)
-    log_p = jnp.where(y == 0, 0, normalize.log_softmax(x, over, keep))
-    loss = -jnp.sum(y * log_p, axis=over)
+    log_p = normalize.log_softmax(x, over, keep)
+    absent = (y == 0) & ~jnp.isnan(log_p)
+    loss = -jnp.sum(y * jnp.where(absent, 0, log_p), axis=over)
     if reduce_fn is None or keep is None:
         return loss if reduce_fn is None else reduce_fn(loss)
     lists = jnp.any(keep, axis=over)

@@ -186,7 +186,7 @@ def _pixels(
 def _pixel_axes(owner: str, axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(1, ndim - 1))
-    axes = arguments.axes(owner, axis if isinstance(axis, int) else tuple(axis), ndim)
+    axes = arguments.axes(owner, tuple(axis) if isinstance(axis, Sequence) else axis, ndim)
     if ndim - 1 in axes:
         raise ValueError(f"{owner}: axis {axis} holds the last axis, that of the classes")
     return axes

@@ -58,7 +58,7 @@ def ntxent(
     if keep is not None:
         pairs = pairs & keep[:, None] & keep[None, :]
     positive = pairs & alike
-    # -log(exp s / (exp s + exp n)) = softplus(n - s), n = log Σ exp over the negatives, -inf if there are none.
+    # -log(exp s / (exp s + exp n)) = softplus(n - s), n = log Σ exp over the negatives, about -inf if there are none.
     negatives = normalize.log_sum_exp(s, (1,), pairs & ~alike)
     total = jnp.sum(jnp.where(positive, jax.nn.softplus(negatives - s), 0))
     return total / jnp.maximum(jnp.sum(positive), 1).astype(x.dtype)

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
-from gradx import checks
+from gradx import checks, numerics
 from gradx.losses import arguments
 from gradx.typing import Range
 
@@ -70,15 +70,14 @@ def vocabulary_cross_entropy(
     chunk_size = checks.hyperparameter(owner, "chunk_size", chunk_size, Range(low=1, integer=True))
     keep = arguments.mask(owner, where, labels.shape)
     if ignore_index is not None:
-        counted = labels != ignore_index
+        counted = labels != jnp.asarray(ignore_index).astype(labels.dtype)
         keep = counted if keep is None else keep & counted
     if keep is not None:
         hidden = jnp.where(keep[..., None], hidden, 0)
-    log_z, own, total = _statistics(*_vary_together(hidden, matrix, labels), chunk_size)
+    log_z, own, total = _statistics(*numerics.vary_together(hidden, matrix, labels), chunk_size)
     classes = matrix.shape[0]
     loss = log_z - (1 - smoothing) * own - smoothing / classes * total + z_loss * log_z * log_z
-    loss = jnp.where((labels >= 0) & (labels < classes), loss, jnp.nan)
-    return arguments.keep(keep, loss)
+    return arguments.keep(keep, arguments.nan_unless((labels >= 0) & (labels < classes), loss))
 
 
 def _check(
@@ -248,18 +247,6 @@ class _Layout(NamedTuple):
         letters = "abefghijklmnopqr"[: len(self.rows)]
         out = self.sharding(axes)
         return jnp.einsum(formula.format(r=letters), x, y, preferred_element_type=self.dtype, out_sharding=out)
-
-
-def _vary_together(*arrays: jax.Array) -> tuple[jax.Array, ...]:
-    """Inside a shard_map, mark all as varying over the mesh axes over which any does.
-
-    A custom gradient must vary as its argument does: the matrix's, a sum over rows, varies with the rows. The transpose
-    of this mark adds up the gradients of an argument that did not vary itself.
-    """
-    varying = [jax.typeof(x).manual_axis_type.varying for x in arrays]
-    everywhere = frozenset().union(*varying)
-    pairs = zip(arrays, varying, strict=True)
-    return tuple(jax.lax.pcast(x, tuple(sorted(everywhere - axes)), to="varying") for x, axes in pairs)
 
 
 def _names(axis: Any) -> tuple[str, ...]:

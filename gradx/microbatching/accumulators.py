@@ -165,9 +165,9 @@ def aggregate(kind: AccumulationType | Accumulator, rows: PyTree, dtype: DTypeLi
 
 
 def _total_dtype(kind: AccumulationType, dtype: jnp.dtype, asked: DTypeLike | None) -> jnp.dtype:
-    """Return the dtype of a sum or mean: bools are counted, sums of integers stay so, floats are float32 at least."""
+    """Return the dtype of a sum or mean: integers and bools widen as in `jnp.sum`, floats are float32 at least."""
     if kind is AccumulationType.SUM and not jnp.issubdtype(dtype, jnp.inexact):
-        return jnp.dtype(jnp.int32) if jnp.issubdtype(dtype, jnp.bool_) else jnp.dtype(dtype)
+        return jax.eval_shape(jnp.sum, jax.ShapeDtypeStruct((), dtype)).dtype
     if asked is None:
         return numerics.at_least_float32(dtype)
     asked = jnp.dtype(asked)

@@ -8,6 +8,7 @@ Array([[0, 2, 4],
 """
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -69,6 +70,7 @@ def reshape_batch_axis(tree: PyTree, microbatch_size: int, axis: int = 0) -> PyT
 
 def make_plan(batched: Sequence[PyTree], axes: Sequence[int], names: Sequence, size: int | None) -> Plan:
     """Return how the rows divide, after checking that all leaves have as many and that devices can share them."""
+    size = None if size is None else operator.index(size)  # a narrow NumPy integer's products would wrap round
     rows = None
     for argument, axis, name in zip(batched, axes, names, strict=True):
         for path, leaf in jax.tree_util.tree_leaves_with_path(argument):

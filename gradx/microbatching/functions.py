@@ -73,7 +73,7 @@ def microbatch(
     6.0
     """
     argnums, argnames = _tuple_of(argnums), (argnames,) if isinstance(argnames, str) else tuple(argnames)
-    axes = (in_axes,) * (len(argnums) + len(argnames)) if isinstance(in_axes, int) else tuple(in_axes)
+    axes = (in_axes,) * (len(argnums) + len(argnames)) if isinstance(in_axes, int | np.integer) else tuple(in_axes)
     if len(axes) != len(argnums) + len(argnames) or not axes:
         raise ValueError(
             f"microbatch: in_axes {axes} must name an axis for each of {(*argnums, *argnames)}, at least one"

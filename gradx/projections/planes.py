@@ -114,7 +114,7 @@ def _operands(owner: str, x: PyTree, a: PyTree) -> tuple[PyTree, PyTree, jax.Arr
     size = common.unit(normal)
     unit = jax.tree.map(lambda leaf: leaf / size, normal)
     square = tree_.vdot(unit, unit)
-    return lifted, unit, size, jnp.where(square > 0, square, 1)
+    return lifted, unit, size, jnp.where(square == 0, 1, square)
 
 
 def _move(x: PyTree, direction: PyTree, step: jax.Array) -> PyTree:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from gradx import numerics
 from gradx import tree as tree_
 from gradx.projections import common
 from gradx.typing import PyTree
@@ -105,9 +106,10 @@ def _onto_simplex(x: PyTree, total: jax.Array) -> PyTree:
     # y does not change when a constant is added to x; with the largest entry at 0, nothing cancels in the sums
     top = common.peak(x)
     x = jax.tree.map(lambda leaf: leaf - top, x)
-    level = _support_level(jax.lax.stop_gradient(x), jax.lax.stop_gradient(total))
+    level = _support_level(*numerics.vary_together(*jax.lax.stop_gradient((x, total))))
     threshold = (_sum_above(x, level) - total) / _count_above(x, level)
-    return jax.tree.map(lambda leaf: jnp.where(leaf > level, jnp.maximum(leaf - threshold, 0), 0), x)
+    # what is NaN is not below the level
+    return jax.tree.map(lambda leaf: jnp.where(leaf <= level, 0, jnp.maximum(leaf - threshold, 0)), x)
 
 
 def _support_level(x: PyTree, total: jax.Array) -> jax.Array:
@@ -126,7 +128,8 @@ def _support_level(x: PyTree, total: jax.Array) -> jax.Array:
         level = jnp.maximum(level, (_sum_above(x, level) - total) / count)
         return level, _count_above(x, level), count
 
-    start = (-total, _count_above(x, -total), jnp.full_like(total, jnp.inf))
+    count = _count_above(x, -total)
+    start = (-total, count, 2 * count)  # any number above the first
     return jax.lax.while_loop(shrinking, newton, start)[0]
 
 

@@ -41,7 +41,7 @@ def projection_l2_sphere(tree: PyTree, scale: ArrayLike = 1) -> PyTree:
     radius = common.scalar(owner, "scale", scale, common.working_dtype(x), minimum=0.0)
     direction, length, _ = _polar(x)
     start = 1 / math.sqrt(tree_.size(x))
-    sphere = jax.tree.map(lambda d: radius * jnp.where(length > 0, d, jnp.full_like(d, start)), direction)
+    sphere = jax.tree.map(lambda d: radius * jnp.where(length == 0, jnp.full_like(d, start), d), direction)
     return common.store(sphere, tree)
 
 
@@ -67,8 +67,8 @@ def projection_l2_ball(tree: PyTree, scale: ArrayLike = 1) -> PyTree:
     x = common.lift(owner, tree)
     radius = common.scalar(owner, "scale", scale, common.working_dtype(x), minimum=0.0)
     direction, length, unit = _polar(x)
-    outside = length > jax.lax.stop_gradient(radius) / unit
-    ball = jax.tree.map(lambda leaf, d: jnp.where(outside, radius * d, leaf), x, direction)
+    inside = length <= jax.lax.stop_gradient(radius) / unit  # False for NaN, which is then all that is given
+    ball = jax.tree.map(lambda leaf, d: jnp.where(inside, leaf, radius * d), x, direction)
     return common.store(ball, tree)
 
 
@@ -80,4 +80,4 @@ def _polar(x: PyTree) -> tuple[PyTree, jax.Array, jax.Array]:
     unit = common.unit(x)
     scaled = jax.tree.map(lambda leaf: leaf / unit, x)
     length = tree_.norm(scaled)
-    return jax.tree.map(lambda leaf: leaf / jnp.where(length > 0, length, 1), scaled), length, unit
+    return jax.tree.map(lambda leaf: leaf / jnp.where(length == 0, 1, length), scaled), length, unit

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from gradx import checks
+from gradx import checks, numerics
 from gradx.projections import common
 from gradx.typing import Range
 
@@ -145,12 +145,14 @@ def _solve_dual(x: jax.Array, row_sums: jax.Array, column_sums: jax.Array, max_i
 
     point = x - jnp.max(x, axis=1, keepdims=True) + largest / x.shape[1]
     error, zero = jnp.max(jnp.abs(missing(point))), jnp.zeros((), jnp.int32)
-    return jax.lax.while_loop(unfinished, newton, _State(point, error, point, error, zero, zero)).best
+    start, _ = numerics.vary_together(_State(point, error, point, error, zero, zero), row_sums)
+    return jax.lax.while_loop(unfinished, newton, start).best
 
 
 def _root_of_falling(slope: Callable, one: jax.Array) -> jax.Array:
     """Return t > 0 where the falling function `slope` is near 0: 1 where that will do, else by doubling and halving."""
-    enough = SLOPE_KEPT * jnp.abs(slope(0 * one))
+    one, enough = numerics.vary_together(one, SLOPE_KEPT * jnp.abs(slope(0 * one)))
+    unbounded = jnp.full_like(one, jnp.finfo(one.dtype).max)
 
     def too_steep(search: tuple) -> jax.Array:
         t, _, _, tries = search
@@ -160,9 +162,9 @@ def _root_of_falling(slope: Callable, one: jax.Array) -> jax.Array:
         t, low, high, tries = search
         short = slope(t) > 0
         low, high = jnp.where(short, t, low), jnp.where(short, high, t)
-        return jnp.where(high < jnp.inf, (low + high) / 2, 2 * t), low, high, tries + 1
+        return jnp.where(high < unbounded, (low + high) / 2, 2 * t), low, high, tries + 1
 
-    start = (one, 0 * one, jnp.inf * one, jnp.zeros((), jnp.int32))
+    start = (one, 0 * one, unbounded, jnp.zeros((), jnp.int32))
     return jax.lax.while_loop(too_steep, narrow, start)[0]
 
 
@@ -172,7 +174,7 @@ def _on_support(x: jax.Array, row_sums: jax.Array, column_sums: jax.Array, point
     `point` is a constant, so x enters by its derivative alone. The pseudo-inverse is constant too, for the support is.
     """
     plan = jnp.maximum(point, 0)
-    support = plan > 0
+    support = ~(plan <= 0)  # NaN is in
     plan = plan + jnp.where(support, x - jax.lax.stop_gradient(x), 0)
     inverse = jnp.linalg.pinv(_laplacian(support, jnp.zeros((), x.dtype)), hermitian=True)
     missing = _missing(plan, row_sums, column_sums)

@@ -4,8 +4,10 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
+from gradx import checks
 from gradx.tree.mapping import map_leaves
 from gradx.typing import PyTree
 
@@ -72,6 +74,18 @@ def _scale_leaf(x: jax.Array, *, scalar: jax.Array) -> jax.Array:
     return scalar * x
 
 
+def _refuse_complex(owner: str, tree: PyTree, scalar: ArrayLike, other: PyTree = None) -> None:
+    """Raise TypeError, naming the first, where a real leaf would take what is complex."""
+    complexes = [jnp.iscomplexobj(x) for x in jax.tree.leaves(other)]
+    everywhere = jnp.iscomplexobj(scalar)
+    if not everywhere and not any(complexes):
+        return
+    for i, (path, leaf) in enumerate(jax.tree_util.tree_leaves_with_path(tree)):
+        if not jnp.iscomplexobj(leaf) and (everywhere or complexes[i]):
+            place = f" at '{checks.path_name(path)}'" if path else ""
+            raise TypeError(f"tree.{owner}: {checks.describe(leaf)}{place} is real, and what it takes is complex")
+
+
 def add_scale(tree_x: PyTree, scalar: ArrayLike, tree_y: PyTree) -> PyTree:
     """Return x + scalar * y, computed in the wider precision of both and stored in the dtypes of `tree_x`.
 
@@ -104,7 +118,15 @@ def clip(tree: PyTree, min_value: ArrayLike | None = None, max_value: ArrayLike 
 
 
 def _clip_leaf(x: jax.Array, *, low: ArrayLike | None = None, high: ArrayLike | None = None) -> jax.Array:
-    return jnp.clip(x, low, high)
+    return jnp.clip(x, _within_range(low, x.dtype), _within_range(high, x.dtype))
+
+
+def _within_range(bound: ArrayLike | None, dtype: jnp.dtype) -> ArrayLike | None:
+    """Return an integer bound moved into the range of an integer dtype, in which it would wrap round."""
+    if not isinstance(bound, int | np.integer) or not jnp.issubdtype(dtype, jnp.integer):
+        return bound
+    limits = jnp.iinfo(dtype)
+    return min(max(int(bound), limits.min), limits.max)
 
 
 def conj(tree: PyTree) -> PyTree:

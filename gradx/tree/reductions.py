@@ -18,7 +18,7 @@ def vdot(tree_x: PyTree, tree_y: PyTree) -> jax.Array:
     >>> float(tree.vdot({"w": 2.0, "b": 1.0}, {"w": 3.0, "b": 4.0}))
     10.0
     """
-    return _total(jax.tree.map(lambda a, b: jnp.sum(jnp.conj(numerics.lift(a)) * numerics.lift(b)), tree_x, tree_y))
+    return _total(jax.tree.map(lambda a, b: jnp.sum(jnp.conj(_float(a)) * _float(b)), tree_x, tree_y))
 
 
 def sum(tree: PyTree) -> jax.Array:
@@ -28,7 +28,7 @@ def sum(tree: PyTree) -> jax.Array:
     >>> float(tree.sum({"w": 1.0, "b": 2.0}))
     3.0
     """
-    return _total(jax.tree.map(lambda x: jnp.sum(numerics.lift(x)), tree))
+    return _total(jax.tree.map(lambda x: jnp.sum(_float(x)), tree))
 
 
 def norm(tree: PyTree, ord: int | float | str | None = None, squared: bool = False) -> jax.Array:
@@ -57,13 +57,18 @@ def norm(tree: PyTree, ord: int | float | str | None = None, squared: bool = Fal
     return length * length if squared else length
 
 
+def _float(x: ArrayLike) -> jax.Array:
+    """Return `x` in at least float32, integers too: sums and products of them would wrap round."""
+    return numerics.cast(x, numerics.at_least_float32(jnp.result_type(x)))
+
+
 @jax.jit
 def _sum_sq(x: jax.Array) -> jax.Array:
-    return jnp.sum(numerics.abs_sq(x.astype(numerics.at_least_float32(x.dtype))))
+    return jnp.sum(numerics.abs_sq(_float(x)))
 
 
 def _abs(x: ArrayLike) -> jax.Array:
-    lifted = jnp.asarray(x).astype(numerics.at_least_float32(jnp.result_type(x)))
+    lifted = _float(x)
     return numerics.safe_sqrt(numerics.abs_sq(lifted)) if jnp.iscomplexobj(lifted) else jnp.abs(lifted)
 
 
