@@ -182,7 +182,7 @@ def _call_named(
         if key != "params" and key not in extras:
             raise TypeError(
                 f"{name} needs {key}: call tx.update(updates, state, params, {key}=...)"
-                "; optax.chain drops what it does not know, gradx.chain hands it on"
+                "; optax.chain hands it on to optax.GradientTransformationExtraArgs(*tx) alone, gradx.chain to all"
             )
     if wanted.params == "keyword":
         return update(updates, state, params=params, **given)

@@ -309,9 +309,6 @@ def test_the_way_that_is_named_works():
     assert float(jax.jit(step)(gradx.transformation(optax.lion)(0.5))) == -0.5
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AttributeError, reason="the boundary asks a foreign pair whether it is gradx's own"
-)
 def test_the_way_that_is_named_works_without_jit():
     import optax
 

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import Tracer
 from jax.typing import ArrayLike, DTypeLike
 
 from gradx import numerics
@@ -44,7 +45,7 @@ def full_like(tree: PyTree, fill_value: ArrayLike, dtype: DTypeLike | None = Non
     """
 
     def full(x: ArrayLike) -> jax.Array:
-        return lax.full_like(x, fill_value, dtype or numerics.at_least_float32(jnp.result_type(x)))
+        return _full(x, fill_value, dtype or numerics.at_least_float32(jnp.result_type(x)))
 
     return jax.tree.map(full, tree)
 
@@ -59,9 +60,21 @@ def real_full_like(tree: PyTree, fill_value: Any) -> PyTree:
 
     def full(x: ArrayLike) -> jax.Array:
         real = jnp.finfo(numerics.at_least_float32(jnp.result_type(x))).dtype
-        return lax.full_like(x, fill_value, real)
+        return _full(x, fill_value, real)
 
     return jax.tree.map(full, tree)
+
+
+def _full(x: ArrayLike, fill_value: ArrayLike, dtype: DTypeLike) -> jax.Array:
+    if isinstance(x, jax.Array) and not isinstance(x, Tracer) and _is_apart(x.sharding):
+        return jax.device_put(jnp.full(x.shape, fill_value, dtype), x.sharding)  # jax fills the default memory alone
+    return lax.full_like(x, fill_value, dtype)
+
+
+def _is_apart(sharding: jax.sharding.Sharding) -> bool:
+    """Whether arrays lie in another than the default memory of their devices, in the host's say."""
+    default = next(iter(sharding.device_set)).default_memory().kind
+    return sharding.memory_kind not in (None, default)
 
 
 def copy(tree: PyTree) -> PyTree:
