@@ -42,11 +42,11 @@ def test_bytes_and_temporaries(tx, bytes_per_parameter):
     assert compiled.memory_analysis().temp_size_in_bytes / SIZE < 0.1
 
 
-def test_accumulation_costs_no_more_than_optax():
-    """Both step and no step are computed and selected: three arrays more, and no `cond`."""
+def test_accumulation_costs_its_accumulator_and_works_in_place():
+    """One array read, one written, and the update in the accumulator's place: no temporaries."""
     compiled = compiled_step(gradx.MultiSteps(gradx.adamw(1e-3), 4))
-    assert compiled.cost_analysis()["bytes accessed"] / SIZE <= 92.1
-    assert compiled.memory_analysis().temp_size_in_bytes / SIZE <= 12.1
+    assert compiled.cost_analysis()["bytes accessed"] / SIZE <= 76.1
+    assert compiled.memory_analysis().temp_size_in_bytes / SIZE <= 0.1
 
 
 def test_adadelta_costs_no_more_than_optax():
@@ -64,8 +64,11 @@ def test_donated_buffers_are_all_used_again():
 def test_a_rule_is_traced_once_for_each_shape():
     params = {f"p{i}": jnp.ones((3, 1 + i % 2)) for i in range(50)}
     tx = gradx.scale_by_adam()
-    calls = jax.make_jaxpr(tx.update)(params, tx.init(params)).eqns
-    rules = [eqn.params["jaxpr"] for eqn in calls if eqn.params.get("name") == "adam_leaf"]
+    calls = [eqn for eqn in jax.make_jaxpr(tx.update)(params, tx.init(params)).eqns if "jaxpr" in eqn.params]
+    inside = [rule for call in calls for rule in call.params["jaxpr"].eqns]
+    rules = [eqn.params["jaxpr"] for eqn in inside if eqn.params.get("name") == "adam_leaf"]
+    assert len(calls) == 2 * 5  # of 25 equal leaves 5 go at once
+    assert len({id(call.params["jaxpr"]) for call in calls}) == 2
     assert len(rules) == 50
     assert len({id(rule) for rule in rules}) == 2
 

@@ -8,8 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from gradx import numerics, tree
-from gradx.core import GradientTransformation, Wrapper, run_init, run_update, transformation
+from gradx.core import GradientTransformation, Wrapper, run_init, run_update
+from gradx.sometimes import sometimes
+from gradx.transforms.momentum import moments_like
 from gradx.typing import DType, Params, PositiveInt, Schedule, State, Updates
+from gradx.value import make
 
 ShouldSkip = Callable[[Updates, jax.Array, Params | None], tuple[jax.Array, Any]]
 """From (updates, gradient_step, params) to (whether to leave this mini-step out, a pytree of numbers for the state)."""
@@ -29,7 +32,27 @@ class MultiStepsState(NamedTuple):
     """What `should_skip_update_fn` returned beside its verdict at the last mini-step."""
 
 
-@transformation
+class AccumulatedTransformation(GradientTransformation):
+    """What `MultiSteps(...)` returns: a transformation, with the methods of Optax's class beside it."""
+
+    __slots__ = ()
+
+    def has_updated(self, state: MultiStepsState) -> jax.Array:
+        """Return `gradx.has_updated(state)`."""
+        return has_updated(state)
+
+    def flush(
+        self, state: MultiStepsState, params: Params | None = None, **extras: Any
+    ) -> tuple[Updates, MultiStepsState]:
+        """Return `gradx.flush(self, state, params, **extras)`."""
+        return flush(self, state, params, **extras)
+
+    def gradient_transformation(self) -> GradientTransformation:
+        """Return itself: it is one."""
+        return self
+
+
+@make(AccumulatedTransformation)
 def MultiSteps(
     opt: GradientTransformation,
     every_k_schedule: PositiveInt | Schedule,
@@ -39,8 +62,8 @@ def MultiSteps(
 ) -> Any:
     """Gather the gradients of k mini-steps and then update once with their mean; the updates between are zero.
 
-    One code path serves every mini-step: the inner update is computed each time and selected at the k-th, so that it
-    scans, vmaps and shards like anything else. A mini-step that is skipped counts for nothing.
+    The inner update runs at the k-th mini-step alone, and in place: a step costs what the optimizer costs by itself.
+    A mini-step that is skipped counts for nothing.
 
     Args:
       opt: the transformation inside.
@@ -62,11 +85,13 @@ def MultiSteps(
         return should_skip_update_fn(updates, step, params)
 
     def init(params: Params) -> MultiStepsState:
-        acc = tree.zeros_like(params, accumulator_dtype)
+        acc = moments_like(params, accumulator_dtype)
         zero = jnp.zeros((), jnp.int32)
         shape = jax.eval_shape(lambda u: skip(u, zero, params)[1], tree.zeros_like(params))
         skip_state = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape)
-        return MultiStepsState(zero, jnp.zeros((), jnp.int32), run_init(opt, params), acc, skip_state)
+        state = MultiStepsState(zero, jnp.zeros((), jnp.int32), run_init(opt, params), acc, skip_state)
+        # In a shard_map each shard skips by its own gradient, and its counts become its own.
+        return state if should_skip_update_fn is None else numerics.vary_together(state, params)[0]
 
     def update(
         updates: Updates, state: MultiStepsState, params: Params | None = None, **extras: Any
@@ -76,31 +101,54 @@ def MultiSteps(
         number = state.mini_step + 1
         share = 1 / number.astype(jnp.result_type(float)) if use_grad_mean else 1.0
         leaf = mean_leaf if use_grad_mean else sum_leaf
-        gathered, acc = tree.map_leaves(leaf, updates, state.acc_grads, share=share, skipped=skipped)
+        gathered = tree.map_leaves(leaf, updates, state.acc_grads, share=share, skipped=skipped)
         ready = (number >= k) & ~skipped
-        new_updates, new_inner = run_update(opt, gathered, state.inner_opt_state, params, extras)
+        new_updates, acc, inner = _update_where(
+            ready, opt, gathered, state.acc_grads, state.inner_opt_state, params, extras
+        )
         new_state = MultiStepsState(
             mini_step=jnp.where(ready, 0, jnp.where(skipped, state.mini_step, number)),
             gradient_step=jnp.where(ready, numerics.safe_increment(state.gradient_step), state.gradient_step),
-            inner_opt_state=tree.where(ready, new_inner, state.inner_opt_state),
-            acc_grads=tree.where(ready, jax.tree.map(jnp.zeros_like, acc), acc),
+            inner_opt_state=inner,
+            acc_grads=acc,
             skip_state=skip_state,
         )
-        return tree.where(ready, new_updates, jax.tree.map(jnp.zeros_like, new_updates)), new_state
+        return new_updates, new_state
 
     return Wrapper(init, update, lambda state: [("", opt, state and state.inner_opt_state)])
 
 
 def mean_leaf(g, acc, *, share, skipped):
-    """Return the mean twice, g taken in unless skipped: acc + share · (g - acc)."""
-    acc = jnp.where(skipped, acc, acc + share * (g - acc))
-    return acc, acc
+    """Return the mean, g taken in unless skipped: acc + share · (g - acc)."""
+    return jnp.where(skipped, acc, acc + share * (g - acc))
 
 
 def sum_leaf(g, acc, *, share, skipped):
-    """Return the sum twice, g taken in unless skipped: acc + share · g."""
-    acc = jnp.where(skipped, acc, acc + share * g)
-    return acc, acc
+    """Return the sum, g taken in unless skipped: acc + share · g."""
+    return jnp.where(skipped, acc, acc + share * g)
+
+
+def _update_where(
+    ready: jax.Array, opt: Any, gathered: Updates, acc: Updates, state: State, params: Params | None, extras: dict
+) -> tuple[Updates, Updates, State]:
+    """Return updates, accumulator and state: new, zero and the next where `ready`, else zero, gathered and as it was.
+
+    The update leaves in the place of what was gathered: see `sometimes`.
+    """
+
+    def renew(carry: tuple[Updates, State]) -> tuple[Updates, State]:
+        updates, new_state = run_update(opt, carry[0], carry[1], params, extras)
+        return tree.cast_like(updates, carry[0]), new_state
+
+    result, state = sometimes(ready, renew, (gathered, state))
+    updates = jax.tree.map(lambda x: jnp.where(ready, x, 0), result)
+    kept = jax.tree.map(
+        lambda x, old: old if x is None else jnp.where(ready, 0, x).astype(old.dtype),
+        result,
+        acc,
+        is_leaf=lambda x: x is None,
+    )
+    return updates, kept, state
 
 
 def skip_not_finite(
@@ -168,14 +216,15 @@ def flush(
     if not isinstance(tx, GradientTransformation) or tx.factory is not MultiSteps:
         raise TypeError(f"flush: tx must be a MultiSteps(...), got {tx!r}")
     gathered = state.mini_step > 0
-    updates, inner = run_update(tx.arguments["opt"], state.acc_grads, state.inner_opt_state, params, extras)
+    opt, acc = tx.arguments["opt"], state.acc_grads
+    updates, acc, inner = _update_where(gathered, opt, tree.lift(acc), acc, state.inner_opt_state, params, extras)
     new_state = state._replace(
         mini_step=jnp.zeros_like(state.mini_step),
         gradient_step=jnp.where(gathered, numerics.safe_increment(state.gradient_step), state.gradient_step),
-        inner_opt_state=tree.where(gathered, inner, state.inner_opt_state),
-        acc_grads=jax.tree.map(jnp.zeros_like, state.acc_grads),
+        inner_opt_state=inner,
+        acc_grads=acc,
     )
-    return tree.where(gathered, updates, jax.tree.map(jnp.zeros_like, updates)), new_state
+    return updates, new_state
 
 
 def has_updated(state: MultiStepsState) -> jax.Array:
