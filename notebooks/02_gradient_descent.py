@@ -15,6 +15,8 @@
 # each step, **stochastic** descent at one, **mini-batch** descent at a few. Here all three train the same model, a
 # logistic regression on real measurements of 569 tumours, and we look at what each costs and what each gains: noise,
 # time, memory.
+#
+# **Goal**: know what a batch size buys and what it costs. **Time**: 10 minutes.
 
 # %%
 import time
@@ -115,7 +117,9 @@ for name, (size, tx) in runs.items():
     print(f"{name:<16} {len(curves[name]):>6} steps   training loss {loss:.4f}   test accuracy {right:.1%}")
 
 # %% [markdown]
-# After the same number of examples the small batches are far ahead: they took 14 and 448 times as many steps.
+# After the same number of examples the small batches are far ahead *in training loss*: they took 14 and 448 times as
+# many steps. The test accuracies say nothing against it and nothing for it: 121 examples are in the test set, and from
+# 95.0 % to 96.7 % is two of them.
 
 # %%
 seen = np.arange(1, EPOCHS + 1)  # one point for each epoch
@@ -182,12 +186,14 @@ def cost(size):
 
     batch = jax.tree.map(lambda x: jnp.tile(x, (100,) + (1,) * (x.ndim - 1))[:size], train)
     temporary = step.lower(start, batch).compile().memory_analysis().temp_size_in_bytes
-    params = step(start, batch)
-    began = time.perf_counter()
-    for _ in range(200):
-        params = step(params, batch)
-    jax.block_until_ready(params)
-    return (time.perf_counter() - began) / 200 * 1e6, temporary
+    params, times = step(start, batch), []
+    for _ in range(20):  # the shortest of twenty: whatever else the machine does only adds
+        began = time.perf_counter()
+        for _ in range(50):
+            params = step(params, batch)
+        jax.block_until_ready(params)
+        times.append((time.perf_counter() - began) / 50)
+    return min(times) * 1e6, temporary
 
 
 for size in (1, 32, 448, 44_800):
@@ -196,8 +202,11 @@ for size in (1, 32, 448, 44_800):
     print(f"batch of {size:>6}: {microseconds:6.0f} us a step, {each:8.4f} us an example, {temporary:>8} bytes")
 
 # %% [markdown]
-# That is the reason for mini-batches: 32 examples cost a few times as much as one, not 32 times, and their mean has
-# less than a fifth of the noise. The larger the data, the more so; nobody looks at all of a billion examples before
+# That is the reason for mini-batches: 32 examples cost a few times as much as one at most, not 32 times, and their mean
+# has less than a fifth of the noise. The larger the data, the more so; nobody looks at all of a billion examples before
 # the first step.
 #
-# Next: `03_from_momentum_to_adamw`, on what to do with a gradient once it is there.
+# **Exercise.** Add batches of 8 with a learning rate of 0.05 to `runs`. Where will their curve lie? What you should
+# see: between those of 32 and of 1, and after 30 epochs on the latter.
+#
+# Next: [from momentum to AdamW](03_from_momentum_to_adamw.ipynb), on what to do with a gradient once it is there.
