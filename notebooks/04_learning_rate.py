@@ -119,9 +119,9 @@ viz.training_curves(curves, np.arange(1, STEPS + 1), title="test loss, by learni
 # ## The finder
 #
 # `gradx.tune.lr_find` trains briefly with 64 rates, all at once in one program, and reads the losses. The parameters
-# given to it stay as they are. Its suggestion is at most half of the *edge*: the lowest rate, from the best one on, with
-# which the loss was at some step above every loss of the untrained network. Such a rate may still end low, as those
-# near 0.1 in the picture, and fail in a longer training.
+# given to it stay as they are. Its suggestion is at most half of the *edge*: the lowest rate, from the best one on,
+# with which the loss was at some step above every loss of the untrained network. Such a rate may still end low, as
+# those near 0.1 in the picture, and fail in a longer training.
 
 # %%
 batches = jax.tree.map(lambda x: x[chosen[:60]], train)
@@ -276,7 +276,7 @@ print(
 )
 
 # %% [markdown]
-# Two epochs gained too little, the third and the seventh, and after each the rate was halved. `gradx.replace` makes
+# The third epoch gained too little, and so did the seventh; after each the rate was halved. `gradx.replace` makes
 # another optimizer, and here every other optimizer is another program: `nnx.Optimizer` keeps `tx` beside its variables,
 # as part of what it *is*, which `nnx.jit` compares and does not trace. A step that takes the optimizer as an argument,
 # as `fit` above, is traced once for all rates, since its numbers are then data. Assigning
