@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Self, get_args
 
+import jax
 import numpy as np
 
 from gradx import checks
@@ -112,9 +113,12 @@ class Arguments:
                 return value
             return checks.hyperparameter(self.owner, name, value, mark)
         try:
-            return np.dtype(value)
+            dtype = np.dtype(value)
         except TypeError:
             raise TypeError(f"{self.owner}: {name} must name a dtype, got {value!r}") from None
+        if not jax.dtypes.issubdtype(dtype, np.inexact):
+            raise TypeError(f"{self.owner}: {name} must be a dtype of floats, got {value!r}")
+        return dtype
 
 
 def _mark_of(parameter: inspect.Parameter) -> Mark | None:

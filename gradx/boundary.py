@@ -38,10 +38,10 @@ def _checked_update(
 ) -> tuple[Updates, State]:
     checks.differentiable(owner, updates)
     if params is not None:
+        checks.some_gradient(owner, updates, params)
         params = _without_functions(updates, params)
         checks.same_leaves(owner, "updates", updates, params, "params", dtypes=False, containers=SAME_CONTAINERS)
         checks.real_for_real(owner, updates, params)
-        checks.some_gradient(owner, updates, params)
     _check_state(owner, tx, updates, state, params)
     lifted = jax.tree.map(_lift_gradient, updates)
     new_updates, new_state = run_update(tx, lifted, state, tree.lift(params), extras)
@@ -123,7 +123,7 @@ def _expected_of(tx: Any, like: Params) -> State:
 
 
 def _is_array(x: Any) -> bool:
-    return isinstance(x, np.ndarray | jax.Array | float) and np.size(x) != 1
+    return isinstance(x, np.ndarray | jax.Array) and np.size(x) != 1
 
 
 def _without_value(x: Any) -> jax.ShapeDtypeStruct:

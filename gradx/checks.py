@@ -18,8 +18,10 @@ def hyperparameter(owner: str, name: str, value: Any, allowed: Range) -> Any:
 
     Arrays, tracers and schedules pass: their value is not known, or not one number.
     """
-    if (callable(value) and allowed.schedule) or (_is_array(value) and not allowed.integer):
+    if callable(value) and allowed.schedule:
         return value
+    if _is_array(value) and not allowed.integer:
+        return value if jnp.issubdtype(dtype_of(value), jnp.inexact) else jnp.asarray(value, float)
     number = _as_number(value)
     if number is None or (allowed.integer and number != int(number)):
         kind = "an integer" if allowed.integer else "a number or a schedule" if allowed.schedule else "a number"

@@ -151,11 +151,15 @@ def partition(transforms: Mapping[Hashable, GradientTransformation], param_label
     for label, part in transforms.items():
         _check_part("partition", repr(label), part)
 
+    def is_label(x: Any) -> bool:
+        return isinstance(x, Hashable) and x in transforms  # a tuple or None too, which are trees otherwise
+
     def labelled(params: Params) -> tuple[list[Hashable], Any]:
-        labels, treedef = jax.tree.flatten(_resolve("partition", "param_labels", param_labels, params))
+        given = _resolve("partition", "param_labels", param_labels, params, is_label)
+        labels, treedef = jax.tree.flatten(given, is_leaf=is_label)
         if unknown := set(labels) - set(transforms):
             i = next(i for i, label in enumerate(labels) if label in unknown)
-            name, known = tree.paths(treedef.unflatten(labels))[i], ", ".join(map(repr, transforms))
+            name, known = tree.paths(treedef.unflatten(range(len(labels))))[i], ", ".join(map(repr, transforms))
             raise ValueError(f"partition: the label {labels[i]!r} at '{name}' has no transformation; known are {known}")
         return labels, treedef
 
@@ -229,10 +233,12 @@ def resolve_mask(owner: str, mask: Mask, params: Params) -> PyTree:
     return jax.tree.map(bool, resolved)
 
 
-def _resolve(owner: str, what: str, given: PyTree | Callable, params: Params) -> PyTree:
+def _resolve(
+    owner: str, what: str, given: PyTree | Callable, params: Params, is_leaf: Callable[[Any], bool] | None = None
+) -> PyTree:
     bare = tree.unbox(params)
     prefix = given(bare) if checks.is_function(given) else tree.unbox(given)
-    tree.broadcast(prefix, bare, f"{owner}: {what}")
+    tree.broadcast(prefix, bare, f"{owner}: {what}", is_leaf)
     return prefix
 
 

@@ -7,6 +7,7 @@ be pytrees themselves (masks, dicts of values); each of their leaves falls under
 """
 
 import functools
+import itertools
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple, Self, TypeVar
@@ -79,9 +80,16 @@ class Value:
         given = {name: by_label(x) if type(x) is dict else x for name, x in arguments.items()}
         arguments = {name: jax.tree.map(_as_structure, x, is_leaf=_is_value) for name, x in given.items()}
         flat, treedef = jax.tree.flatten(tuple(arguments.values()))
-        leaves = tuple(x for x in flat if _is_data(x))
+        of_params = Arguments.of(factory).of_params
+        is_data = [
+            _is_data(x) and not (name in of_params and isinstance(x, float))  # a float among labels is a label
+            for name, given in arguments.items()
+            for x in jax.tree.leaves(given)
+        ]
+        leaves = tuple(itertools.compress(flat, is_data))
         nested = tuple(x._structure for x in jax.tree.leaves(arguments, is_leaf=_is_value) if _is_value(x))
-        structure = Structure(factory, treedef, tuple(_LEAF if _is_data(x) else x for x in flat), nested)
+        static = tuple(_LEAF if data else x for x, data in zip(flat, is_data, strict=True))
+        structure = Structure(factory, treedef, static, nested)
         try:
             hash(structure)
         except TypeError as error:

@@ -51,20 +51,21 @@ def _is_box(node: Any) -> bool:
     return len(children) == 1 and children[0][0] == (jax.tree_util.GetAttrKey("value"),)
 
 
-def broadcast(prefix: PyTree, tree: PyTree, what: str) -> PyTree:
+def broadcast(prefix: PyTree, tree: PyTree, what: str, is_leaf: Callable[[Any], bool] | None = None) -> PyTree:
     """Return `tree`'s structure with each leaf replaced by the leaf of `prefix` above it.
 
     Args:
       prefix: a tree whose leaves stand for whole subtrees.
       tree: the tree below.
       what: what errors call the prefix.
+      is_leaf: whether a node of `prefix` is a leaf of it, as in `jax.tree.map`.
 
     >>> from gradx import tree
     >>> tree.broadcast({"a": 1, "b": 2}, {"a": {"w": 0.0, "v": 0.0}, "b": 0.0}, "labels")
     {'a': {'v': 1, 'w': 1}, 'b': 2}
     """
     try:
-        return jax.tree.map(lambda leaf, node: jax.tree.map(lambda _: leaf, node), prefix, tree)
+        return jax.tree.map(lambda leaf, node: jax.tree.map(lambda _: leaf, node), prefix, tree, is_leaf=is_leaf)
     except ValueError as error:
         names = f"{what} at {paths(prefix)}, parameters at {paths(tree)}"
         kinds = f"a {type(prefix).__name__} for a {type(tree).__name__}"
