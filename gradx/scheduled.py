@@ -111,6 +111,7 @@ def combined(operation: str, left: Any, right: Any) -> Any:
     """Return the schedule `left operation right`, at least one of them a schedule."""
     compute = OPERATIONS[operation]
 
+    @jax.numpy_dtype_promotion("standard")  # the operation was written outside of the program that it runs in
     def at(step: Any) -> jax.Array:
         return compute(*(x(step) if isinstance(x, ScheduleValue) else x for x in (left, right)))
 

@@ -297,7 +297,9 @@ def _is_data(x: Any) -> bool:
 
 
 def _as_structure(x: Any) -> Any:
-    """Make a concrete bool in an array, of a mask that was loaded say, Python's: bools decide structure."""
+    """Make a concrete bool in an array, of a mask that was loaded say, and NumPy's integers Python's."""
+    if isinstance(x, np.integer):
+        return int(x)
     is_concrete = isinstance(x, np.bool_ | np.ndarray | jax.Array) and not isinstance(x, Tracer)
     return bool(x) if is_concrete and x.dtype == bool and x.ndim == 0 else x
 

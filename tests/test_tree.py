@@ -9,6 +9,7 @@ import pytest
 from flax import linen, nnx
 
 from gradx import tree
+from gradx.testing import assert_close
 
 FLOAT32 = 1e-6
 """Relative; a few roundings of float32, each 6e-8."""
@@ -327,3 +328,38 @@ def test_strict_promotion():
         mixed = {"w": jnp.ones((2, 3), jnp.bfloat16), "v": jnp.ones(3, jnp.float16)}
         tree.map_leaves(decay_rule, mixed, tree.zeros_like(mixed), decay=0.9)
         tree.norm(mixed), tree.vdot(mixed, mixed), tree.scale(0.5, mixed)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64", "complex64", "complex128"])
+def test_rules_decide_on_precision_where_promotion_is_strict(dtype):
+    with jax.enable_x64(True):
+        g = jnp.ones(3, dtype)
+        with jax.numpy_dtype_promotion("strict"):
+            result, mean = tree.map_leaves(decay_rule, g, jnp.zeros(3, dtype), decay=jnp.float32(0.5))
+        assert result.dtype == mean.dtype == g.dtype
+
+
+def test_a_rule_may_ask_for_the_path():
+    def by_name(g, m, *, path, factor):
+        return (g * factor if path.endswith("kernel") else g), m + len(path)
+
+    grads = {"layer": {"kernel": 1.0, "bias": 2.0, "none": None}}
+    zeros = {"layer": {"kernel": 0.0, "bias": 0.0, "none": 5.0}}
+    for run in (tree.map_leaves, jax.jit(tree.map_leaves, static_argnums=0)):
+        result, lengths = run(by_name, grads, zeros, factor=3.0)
+        assert_close(result, {"layer": {"kernel": 3.0, "bias": 2.0, "none": None}})
+        assert_close(lengths, {"layer": {"kernel": 12.0, "bias": 10.0, "none": 5.0}})
+    assert tree.map_leaves(by_name, {"a": None}, {"a": 1.0}, factor=1.0) == ({"a": None}, {"a": 1.0})
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 16, 17, 30])
+def test_every_leaf_of_many_equal_ones_gets_its_own(n):
+    grads = {f"p{i:02d}": jnp.full(2 + i % 2, float(i)) for i in range(n)} | {"none": None}
+    ones = {name: None if x is None else jnp.ones_like(x) for name, x in grads.items()}
+    result, mean = jax.jit(lambda g, m: tree.map_leaves(decay_rule, g, m, decay=0.5))(grads, ones)
+    expected = {
+        name: tree.map_leaves(decay_rule, x, ones[name], decay=0.5) for name, x in grads.items() if x is not None
+    }
+    assert result["none"] is None
+    for name, (x, m) in expected.items():
+        assert_close((result[name], mean[name]), (x, m))

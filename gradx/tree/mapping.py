@@ -144,6 +144,7 @@ def _on_each_path(rule: Callable, constants: tuple, names: list[str]) -> Callabl
 def _in_common_precision(rule: Callable, static: tuple) -> Callable:
     """Return `rule` with the decision on its precision around it."""
 
+    @jax.numpy_dtype_promotion("standard")  # which dtypes meet is decided here, also where a user's code is strict
     def call(row: tuple, arrays: dict) -> Any:
         real = _widest(jax.tree.leaves(row))
         lifted = jax.tree.map(functools.partial(_in_precision, real=real), row)
