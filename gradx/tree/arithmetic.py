@@ -62,11 +62,14 @@ def div(tree_x: PyTree, tree_y: PyTree) -> PyTree:
 def scale(scalar: ArrayLike, tree: PyTree) -> PyTree:
     """Return scalar * x for every leaf x, in the leaf's own dtype.
 
+    Raises TypeError for a complex scalar and a real leaf.
+
     >>> from gradx import tree
     >>> import jax
     >>> jax.tree.map(float, tree.scale(0.5, {"w": 4.0}))
     {'w': 2.0}
     """
+    _refuse_complex("scale", tree, scalar)
     return map_leaves(_scale_leaf, tree, scalar=scalar)
 
 
@@ -76,24 +79,28 @@ def _scale_leaf(x: jax.Array, *, scalar: jax.Array) -> jax.Array:
 
 def _refuse_complex(owner: str, tree: PyTree, scalar: ArrayLike, other: PyTree = None) -> None:
     """Raise TypeError, naming the first, where a real leaf would take what is complex."""
-    complexes = [jnp.iscomplexobj(x) for x in jax.tree.leaves(other)]
-    everywhere = jnp.iscomplexobj(scalar)
-    if not everywhere and not any(complexes):
+    if not any(map(jnp.iscomplexobj, (scalar, *jax.tree.leaves(other)))):
         return
-    for i, (path, leaf) in enumerate(jax.tree_util.tree_leaves_with_path(tree)):
-        if not jnp.iscomplexobj(leaf) and (everywhere or complexes[i]):
+
+    def refuse(path: tuple, leaf: ArrayLike, added: ArrayLike = 0.0) -> None:
+        if not jnp.iscomplexobj(leaf) and (jnp.iscomplexobj(scalar) or jnp.iscomplexobj(added)):
             place = f" at '{checks.path_name(path)}'" if path else ""
             raise TypeError(f"tree.{owner}: {checks.describe(leaf)}{place} is real, and what it takes is complex")
+
+    jax.tree_util.tree_map_with_path(refuse, tree, *(() if other is None else (other,)))
 
 
 def add_scale(tree_x: PyTree, scalar: ArrayLike, tree_y: PyTree) -> PyTree:
     """Return x + scalar * y, computed in the wider precision of both and stored in the dtypes of `tree_x`.
+
+    Raises TypeError for a real x and a complex scalar or y.
 
     >>> from gradx import tree
     >>> import jax
     >>> jax.tree.map(float, tree.add_scale({"w": 1.0}, 0.5, {"w": 4.0}))
     {'w': 3.0}
     """
+    _refuse_complex("add_scale", tree_x, scalar, tree_y)
     return map_leaves(_add_scale_leaf, tree_x, tree_y, scalar=scalar)
 
 
