@@ -87,8 +87,8 @@ Markdown(report.summary(list(races.values())))
 # below RMSProp's and one that was lost, and its mean says nothing about any of them. Three seeds and small networks
 # leave the textbook standing, and do not confirm it.
 #
-# Every dot is one training's end and every bar the median of its seeds; the dashed line is the target, the dotted one the
-# best value that there is. Two seeds were lost, momentum's on the recurrent task and AdamW's on the control task:
+# Every dot is one training's end and every bar the median of its seeds; the dashed line is the target, the dotted one
+# the best value that there is. Two seeds were lost, momentum's on the recurrent task and AdamW's on the control task:
 
 # %%
 overview(list(races.values()))
