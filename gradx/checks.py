@@ -30,7 +30,7 @@ def hyperparameter(owner: str, name: str, value: Any, allowed: Range) -> Any:
         raise ValueError(f"{owner}: {name} must be in {allowed}, got {value!r}")
     if allowed.integer:
         return int(number)
-    return number if isinstance(value, int | np.integer | np.float64) else value
+    return number if isinstance(value, int | np.integer | np.float64 | np.ndarray) else value
 
 
 def _as_number(x: Any) -> float | None:
