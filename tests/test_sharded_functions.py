@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
 
-from gradx import losses, microbatching, tree
+from gradx import linalg, losses, microbatching, perturbations, projections, tree
 from tests.functions import FUNCTIONS, MODULES, NOT_OF_ARRAYS, arguments
 
 SHARDS = 4
@@ -89,8 +89,7 @@ def test_values_and_gradients_of_a_shards_own_data(name):
     assert_same(got, stack([jax.jit(f)(*member) for member in members]))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("varying", [0, -1])
+@pytest.mark.parametrize("varying", [0, pytest.param(-1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", [name for name, row in FUNCTIONS.items() if len(row.draw) > 1])
 def test_one_argument_varies_and_the_others_are_the_same_everywhere(name, varying):
     row, varying = FUNCTIONS[name], varying % len(FUNCTIONS[name].draw)
@@ -146,6 +145,23 @@ def test_nan_everywhere_is_nan_everywhere(name):
     x, *others = arguments(FUNCTIONS[name], 0)
     results = FUNCTIONS[name].f(jax.tree.map(lambda x: np.full_like(x, np.nan), x), *others)
     assert np.isnan(np.float64(jax.tree.leaves(results)[0])).all()
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        losses.kl_divergence,
+        losses.generalized_kl_divergence,
+        losses.safe_softmax_cross_entropy,
+        lambda x, y: losses.kl_divergence_with_log_targets(x, np.log(y, where=y > 0, out=np.full_like(y, -np.inf))),
+        lambda x, y: losses.ranking_softmax_loss(x, 0 * y),
+        lambda x, y: losses.multiclass_sparsemax_loss(x, np.array([1])),
+        lambda x, y: losses.sparsemax_loss(y, x)[0, 0],
+    ],
+)
+def test_nan_at_what_the_target_gives_no_weight(loss):
+    x, y = np.array([[np.nan, 0.5, 0.25]], np.float32), np.array([[0.0, 1.0, 0.0]], np.float32)
+    assert np.isnan(loss(x, y)).all()
 
 
 @EVERY
@@ -226,3 +242,22 @@ def test_narrow_labels_among_more_classes_than_they_can_count(dtype, classes):
             jax.value_and_grad(lambda x, y, f=f: f(x, y)[1:].sum())(scores, labels.astype(dtype)),
             jax.value_and_grad(lambda x, y, f=f: f(x, y)[1:].sum())(scores, labels),
         )
+
+
+@pytest.mark.parametrize("integer", [np.uint8, np.int64])
+def test_numpy_integers_are_integers(integer):
+    rng, two, padding = np.random.default_rng(0), integer(2), np.zeros((2, 3))
+    x, y = rng.normal(size=(2, 3, 4)).astype(np.float32), np.array([[0, 1, 2], [3, 2, 1]], np.uint8)
+    for f in (
+        lambda i: losses.dice_loss(x, x, axis=i - integer(1)),
+        lambda i: losses.softmax_cross_entropy(x, x, axis=i),
+        lambda i: losses.ctc_loss(x, padding, y, padding, blank_id=i),
+        lambda i: losses.vocabulary_cross_entropy(x, x[0], y % 3, chunk_size=i, ignore_index=i),
+        lambda i: linalg.matrix_inverse_pth_root(np.eye(2), i, num_iters=i),
+        lambda i: linalg.nnls(x[0], x[0, :, 0], i, i),
+        lambda i: projections.projection_transport(x[0], np.ones(3) / 3, np.ones(4) / 4, max_iters=i),
+        lambda i: microbatching.reshape_batch_axis(np.ones((1, 600)), i, i - integer(1)),
+        lambda i: tree.update_moment(x, x, 0.5, i),
+        lambda i: perturbations.make_perturbed_fun(jnp.tanh, i)(jax.random.key(0), x),
+    ):
+        assert_same(f(two), f(2))
