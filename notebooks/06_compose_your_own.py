@@ -13,6 +13,8 @@
 #
 # An optimizer is a chain of small steps from a gradient to an update. Here we make new ones in three ways, from a line
 # to a whole algorithm, and let the contract check say whether they behave.
+#
+# **Goal**: write a transformation that works wherever gradx's own do. **Time**: 15 minutes.
 
 # %%
 import jax
@@ -168,6 +170,9 @@ for name, clause in testing.CONTRACT.items():
         print(f"{name}: {str(broken).strip().splitlines()[0]}")
 
 # %% [markdown]
+# `jit` and `scan` trace `update` once: however many steps follow, the list has grown by one, and the rate is never
+# halved. And the list is shared by all who call, so that clauses about other things trip over it too.
+#
 # ## Other parts, other rules
 #
 # `partition` gives each leaf the transformation of its label; labels come from the leaf's path. Here the first layer is
@@ -224,5 +229,10 @@ smooth = {name: np.asarray(curve).reshape(-1, 10).mean(1) for name, curve in cur
 viz.training_curves(smooth, np.arange(10, STEPS + 1, 10), title="training loss, means of ten batches", log=True)
 
 # %% [markdown]
-# With a first layer frozen at random features the rest still learns most of the digits. How to tune any of these in one
-# program is the matter of [the next notebook](07_sweeps_and_hypergradients.ipynb).
+# With a first layer frozen at random features the rest still learns most of the digits. The curves are no race: these
+# rates are guesses, and tuning them is the matter of the next notebook.
+#
+# **Exercise.** Mend `forgetful`: let `init` return the count, `jnp.zeros((), jnp.int32)`, and `update` add one to it;
+# `jnp.where` chooses the factor. What you should see: the loop over the clauses prints nothing.
+#
+# Next: [sweeps and hypergradients](07_sweeps_and_hypergradients.ipynb), on how to tune any of these in one program.
