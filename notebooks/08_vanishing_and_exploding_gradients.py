@@ -14,6 +14,8 @@
 # On its way back to the first layer a gradient is multiplied by one matrix for each layer. If they shrink it, the first
 # layers learn nothing; if they stretch it, one step throws the weights away. Here both happen on real digits. We look
 # at them layer by layer, let `gradx.diagnose` name them, and measure which of the usual cures cures.
+#
+# **Goal**: see from gradient norms that a network cannot learn, and know what helps. **Time**: 20 minutes.
 
 # %%
 import itertools
@@ -97,13 +99,13 @@ def of_kernels(history, names):
 # %% [markdown]
 # ## Healthy
 #
-# With tanh and a gain of 1 all layers start with gradients of about the same norm and stay within a factor of some
-# tens, and `explain` has nothing to say:
+# With tanh and a gain of 1 all layers start with gradients of about the same norm and stay within a factor of
+# thirteen, and `explain` has nothing to say:
 
 # %%
 accuracy, history, names = fit(gradx.sgd(0.1), Deep(nnx.tanh))
 print(f"test accuracy {accuracy:.1%}; findings: {diagnose.explain(history, names)}")
-viz.layer_heat_map(*of_kernels(history, names), title="tanh: gradient norm")
+viz.layer_heat_map(*of_kernels(history, names), title="tanh", label="gradient norm")
 
 # %% [markdown]
 # ## Vanishing
@@ -115,13 +117,14 @@ accuracy, history, names = fit(gradx.sgd(0.1), Deep(nnx.sigmoid))
 print(f"test accuracy {accuracy:.1%}")
 for finding in diagnose.explain(history, names):
     print("-", finding)
-viz.layer_heat_map(*of_kernels(history, names), title="sigmoid: gradient norm")
+viz.layer_heat_map(*of_kernels(history, names), title="sigmoid", label="gradient norm")
 
 # %% [markdown]
 # ## Exploding
 #
 # Tanh again, with initial weights six times as large. The gradient grows from layer to layer on its way back. Plain
-# descent throws the weights away with its first steps, and what is left is a network whose tanhs are all saturated:
+# descent throws the weights away with its first steps. What is left is a network most of whose tanhs are saturated, and
+# the gradients of its first layers leap and vanish by turns:
 
 # %%
 accuracy, history, names = fit(gradx.sgd(0.1), Deep(nnx.tanh, gain=6.0))
@@ -130,7 +133,7 @@ for finding in diagnose.explain(history, names):
     print("-", finding)
 norms, kernels = of_kernels(history, names)
 print(f"gradient norm of the first layer: {', '.join(f'{x:.2g}' for x in norms[:6, 0])}, ...")
-viz.layer_heat_map(norms, kernels, title="tanh, weights six times as large: gradient norm")
+viz.layer_heat_map(norms, kernels, title="tanh, weights six times as large", label="gradient norm")
 
 # %% [markdown]
 # ## What cures
@@ -257,3 +260,12 @@ figure
 # With small rates the clip only slows things down. What it buys is room above: rates that ruin the network without it
 # train it well, and the best of them ends no higher. Far enough up it fails too, for then a step of bounded length is
 # too long. `recipes.recurrent` clips at 5, far above the ordinary norm: it is there for the explosions alone.
+#
+# **Exercise.** Try `Deep(nnx.relu, gain=1.0)` and `Deep(nnx.relu, gain=2**0.5)` with `sgd(0.1)`: look at the gradient
+# norms of the first step, layer by layer. What you should see: in both they hardly differ between layers, but with a
+# gain of 1 all are near 0.015, with the root of two near 0.6. ReLU drops half of what goes through it, so ten layers of
+# gain 1 shrink the signal by a factor of $2^{10/2} = 32$; each layer alone looks healthy, and `explain`, which compares
+# layers, finds nothing. After 400 steps the accuracy is 52 % and 85 %.
+#
+# Next: back to [which optimizer, for what](05_which_optimizer.ipynb), or to the races themselves in
+# [benchmarks](../benchmarks/README.md).
