@@ -14,10 +14,13 @@
 # gradx makes optimizers for JAX. They speak Optax's protocol, so they go wherever Flax takes an optimizer, and they are
 # *values*: they print, compare, can be taken apart, and can be passed to a compiled function like any array.
 #
-# From a checkout of the repository, with Python 3.11 or newer:
+# **Goal**: a network that reads digits, trained with an optimizer you can take apart. **Time**: 10 minutes.
+#
+# From a clone of the repository, with Python 3.11 or newer:
 #
 # ```
 # pip install ".[notebooks]"
+# jupyter lab notebooks/01_quickstart.ipynb
 # ```
 
 # %%
@@ -200,13 +203,19 @@ for rate in (1e-4, 1e-3, 1e-2):
 print(f"compiled programs: {step._cache_size()}")
 
 # %% [markdown]
-# And four kinds of optimizer, from the same beginning, on the same batches:
+# And five kinds of optimizer, from the same beginning, on the same batches:
 
 # %%
-rivals = [gradx.sgd(0.1), gradx.sgd(0.1, momentum=0.9), gradx.rmsprop(1e-3), gradx.nadam(1e-3)]
-styles = [("#000000", "-"), ("#0072B2", "--"), ("#D55E00", ":"), ("#009E73", "-.")]
+rivals = [
+    gradx.sgd(0.1),
+    gradx.sgd(0.1, momentum=0.9),
+    gradx.rmsprop(1e-3),
+    gradx.adam(1e-3),
+    gradx.adamw(1e-3, weight_decay=0.05),
+]
+styles = [("#000000", "-"), ("#0072B2", "--"), ("#D55E00", ":"), ("#009E73", "-."), ("#CC79A7", (0, (9, 2)))]
 
-plt.figure(figsize=(9, 3), dpi=80, layout="constrained")
+plt.figure(figsize=(9, 3.4), dpi=80, layout="constrained")
 for rival, (color, line) in zip(rivals, styles, strict=True):
     trained, curve = train_with(rival)
     smooth = np.convolve(curve, np.ones(20) / 20, mode="valid")
@@ -219,6 +228,14 @@ plt.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# ## On from here
+# Momentum has the lowest training loss and Adam the highest test accuracy; the curves of Adam and AdamW lie on each
+# other. Do not rank them by this. From 94.4 % to 96.0 % are 16 of 1,000 test images, and the standard error of each
+# number is about 7 images; there is one start, and nobody tuned the rates. The AdamW further up, with its schedule and
+# its clip, reached 96.8 % in as many steps, which is again too little to tell it from Adam here.
 #
-# `python -m benchmarks.race images` races five optimizers on these digits, with a table and a picture at the end.
+# **Exercise.** How high may the learning rate of plain `sgd` go? Call `train_with` with 0.3, 1 and 3. What you should
+# see: 0.3 does as well as 0.1. With 1 and 3 the loss leaps in the first steps and then stands at 2.3, that of ten equal
+# guesses, and one image in ten is read rightly.
+#
+# Next: [batch, stochastic and mini-batch descent](02_gradient_descent.ipynb). How these optimizers compare with tuned
+# rates and several seeds is in [which optimizer, for what](05_which_optimizer.ipynb).
