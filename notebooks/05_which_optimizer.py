@@ -88,7 +88,7 @@ Markdown(report.summary(list(races.values())))
 # leave the textbook standing, and do not confirm it.
 #
 # Every dot is one training's end and every bar the median of its seeds; the dashed line is the target, the dotted one
-# the best value that there is. Two seeds were lost, momentum's on the recurrent task and AdamW's on the control task:
+# the best value that there is. Two seeds fell far behind, momentum's on the recurrent task and AdamW's on control:
 
 # %%
 overview(list(races.values()))
