@@ -1,6 +1,7 @@
 """Inside the homes where people keep an optimizer: nnx, linen, and chains with Optax."""
 
 import functools
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -311,3 +312,40 @@ def test_extras_reach_the_transformation_through_nnx(wrap):
     np.testing.assert_allclose(model.kernel[...], start - 0.25, rtol=1e-6)
     with pytest.raises(TypeError, match=r"needs value: call tx\.update\(updates, state, params, value=\.\.\.\)"):
         optimizer.update(model, grads)
+
+
+@pytest.mark.parametrize(
+    "rate", [gradx.linear_schedule(0.1, 0.0, 10), gradx.cosine_decay_schedule(0.1, 10) / 2], ids=str
+)
+def test_the_rate_of_now_is_read_inside_a_compiled_step(rate):
+    """Flax counts in variables, and a schedule takes them."""
+    model = nnx_linear()
+    optimizer = nnx.Optimizer(model, gradx.sgd(rate), wrt=nnx.Param)
+
+    @nnx.jit
+    def step(model, optimizer):
+        optimizer.update(model, jax.tree.map(jnp.zeros_like, nnx.state(model, nnx.Param)))
+        return gradx.hyperparams(optimizer.tx, optimizer.opt_state)["sgd/learning_rate"]
+
+    for i in range(1, 3):
+        np.testing.assert_allclose(step(model, optimizer), rate(i), rtol=1e-6)
+
+
+def test_a_rate_set_by_hand_is_no_new_trace():
+    model, traces = nnx_linear(), []
+    optimizer = nnx.Optimizer(model, gradx.inject_hyperparams(gradx.sgd)(0.1), wrt=nnx.Param)
+
+    @nnx.jit
+    def step(model, optimizer):
+        traces.append(1)
+        optimizer.update(model, jax.tree.map(jnp.ones_like, nnx.state(model, nnx.Param)))
+
+    biases = [model.bias[...]]
+    for rate in (0.1, 0.5, 0.25):
+        changed = gradx.set_hyperparams(optimizer.opt_state, learning_rate=rate)
+        nnx.update(optimizer.opt_state, nnx.state(changed))
+        step(model, optimizer)
+        biases.append(model.bias[...])
+    moved = [float(before[0] - after[0]) for before, after in itertools.pairwise(biases)]
+    np.testing.assert_allclose(moved, [0.1, 0.5, 0.25], rtol=1e-5)
+    assert len(traces) == 1

@@ -29,8 +29,7 @@ def nnls(A: ArrayLike, b: ArrayLike, iters: int, unroll: int | bool = 1, L: Arra
       L: an upper bound on the largest eigenvalue of AᵀA, positive; None takes the smaller of its Frobenius norm and its
         largest absolute column sum.
 
-    The objective comes within 2 L ‖x*‖² / iters² of its minimum,
-    counted as half the square.
+    The objective comes within 2 L ‖x*‖² / iters² of its minimum, counted as half the square.
     Returns (n,) or (n, k), in float32 at least; `vmap` does a batch. A = 0 gives 0, no steps give 0. The
     accuracy is that of the normal equations, for AᵀA is formed. inf or NaN: NaN. Differentiated step by step.
     Explicitly sharded A and b are gathered once.

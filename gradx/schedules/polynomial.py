@@ -16,7 +16,7 @@ def as_steps(step: ArrayLike) -> jax.Array:
 
     A count beyond the largest integer that JAX has here is held at it; cut to its low bits it would start anew.
     """
-    if not isinstance(step, jax.Array):
+    if isinstance(step, int | float | np.ndarray | np.generic):  # flax counts in variables, which hold tracers
         step = np.asarray(step)
         if step.dtype.kind in "iu" and step.dtype.itemsize == 8:
             step = np.minimum(step, step.dtype.type(jnp.iinfo(jnp.result_type(int)).max))

@@ -1,14 +1,9 @@
-"""The contract of a gradient transformation, to be run over anybody's.
-
-`check_transform(tx)` runs every clause of `CONTRACT` and raises AssertionError with all that fail. A clause is a
-function of a `Subject`; test suites that want one test a clause parametrize over `CONTRACT`.
-"""
+"""The clauses of the contract: what every transformation keeps to, each a function of a `Subject`."""
 
 import copy
 import functools
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -16,92 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from gradx import checks, glossary, tree
-from gradx.core import GradientTransformation, apply_updates
-from gradx.typing import Params, PyTree, State, Updates
-
-SAME_MATHS = {"rtol": 1e-5, "atol": 1e-6}
-"""Two programs of the same formulas in float32 may fuse, and so round, differently."""
-
-
-def example_params() -> Params:
-    """Return a small tree with a matrix, a vector and a scalar.
-
-    >>> from gradx import testing
-    >>> sorted(testing.example_params())
-    ['layer', 'scale']
-    """
-    keys = iter(jax.random.split(jax.random.key(0), 3))
-    shapes = {"layer": {"kernel": (4, 3), "bias": (3,)}, "scale": ()}
-    return jax.tree.map(lambda s: jax.random.normal(next(keys), s), shapes, is_leaf=lambda x: isinstance(x, tuple))
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What a clause is tried on."""
-
-    tx: Any
-    params: Params = field(default_factory=example_params)
-    extras: dict[str, Any] = field(default_factory=dict)
-    """The keyword extras that its update needs."""
-
-    def grads(self, step: int = 0) -> Updates:
-        """Return gradients like the parameters, others for each step."""
-        leaves, treedef = jax.tree.flatten(self.params)
-        keys = jax.random.split(jax.random.fold_in(jax.random.key(1), step), max(len(leaves), 1))
-        return treedef.unflatten([_normal(key, x) for key, x in zip(keys, leaves, strict=False)])
-
-    def with_params(self, params: Params) -> "Subject":
-        """Return the same transformation with other parameters."""
-        return Subject(self.tx, params, self.extras)
-
-    def cast(self, dtype: Any) -> "Subject":
-        """Return the same with parameters of another dtype."""
-        return self.with_params(tree.cast(self.params, dtype))
-
-    def update(self, updates: Updates, state: State, params: Params) -> tuple[Updates, State]:
-        """Update with the extras."""
-        return self.tx.update(updates, state, params, **self.extras)
-
-    def run(self, steps: int = 3) -> tuple[list[Updates], State]:
-        """Return the updates of some steps, and the last state; the parameters move."""
-        params, state, history = self.params, self.tx.init(self.params), []
-        for step in range(steps):
-            updates, state = self.update(self.grads(step), state, params)
-            params = apply_updates(params, updates)
-            history.append(updates)
-        return history, state
-
-
-def check_transform(
-    tx: Any, params: Params | None = None, *, extras: dict[str, Any] | None = None, skip: tuple = ()
-) -> None:
-    """Run the contract over a transformation: gradx's, Optax's, or any `(init, update)` pair with these two attributes.
-
-    Args:
-      params: parameters that suit it; by default a matrix, a vector and a scalar in float32.
-      extras: the keyword arguments that its update needs.
-      skip: clauses that do not apply, by name; see `CONTRACT`.
-
-    Raises AssertionError that lists every broken clause and why.
-
-    >>> import gradx
-    >>> from gradx.testing import check_transform
-    >>> check_transform(gradx.sgd(0.1), skip=("sharding",))
-    """
-    if unknown := sorted(set(skip) - CONTRACT.keys()):
-        raise ValueError(f"check_transform: no clause {unknown[0]!r}; there are {', '.join(CONTRACT)}")
-    subject = Subject(tx, example_params() if params is None else params, extras or {})
-    broken = []
-    for name, clause in CONTRACT.items():
-        if name in skip:
-            continue
-        try:
-            clause(subject)
-        except Exception as error:  # all of them are reported together
-            broken.append(f"{name}: {type(error).__name__}: {error}")
-    if broken:
-        raise AssertionError(f"{tx!r} breaks {len(broken)} of {len(CONTRACT)} clauses:\n" + "\n".join(broken))
+from gradx import checks, tree
+from gradx.combine import chain
+from gradx.core import GradientTransformation, apply_updates, identity
+from gradx.testing.subject import Subject, assert_close, assert_finite, is_plain, types_of
+from gradx.typing import Params, State, Updates
 
 
 def unpacks(subject: Subject) -> None:
@@ -132,12 +46,12 @@ def is_a_value(subject: Subject) -> None:
 def keeps_structure(subject: Subject) -> None:
     """Updates are like the gradients, the state like after init: structure, shapes, dtypes, weak types."""
     params, state = subject.params, subject.tx.init(subject.params)
-    before = _types(state)
+    before = types_of(state)
     for step in range(2):
         grads = subject.grads(step)
         updates, state = subject.update(grads, state, params)
-        assert _types(updates, weak=False) == _types(grads, weak=False), "updates differ from gradients"
-        assert _types(state) == before, f"the state changed: {_types(state)} after {before}"
+        assert types_of(updates, weak=False) == types_of(grads, weak=False), "updates differ from gradients"
+        assert types_of(state) == before, f"the state changed: {types_of(state)} after {before}"
 
 
 def jit_is_eager(subject: Subject) -> None:
@@ -222,10 +136,10 @@ def differentiates(subject: Subject) -> None:
 def has_shapes(subject: Subject) -> None:
     """`eval_shape` of init and update tells what they return."""
     state = jax.eval_shape(subject.tx.init, subject.params)
-    assert _types(state) == _types(subject.tx.init(subject.params))
+    assert types_of(state) == types_of(subject.tx.init(subject.params))
     updates, after = jax.eval_shape(subject.update, subject.grads(), state, subject.params)
-    assert _types(updates, weak=False) == _types(subject.grads(), weak=False)
-    assert _types(after) == _types(state)
+    assert types_of(updates, weak=False) == types_of(subject.grads(), weak=False)
+    assert types_of(after) == types_of(state)
 
 
 def donates(subject: Subject) -> None:
@@ -238,7 +152,7 @@ def donates(subject: Subject) -> None:
 
     params = tree.copy(subject.params)
     state = subject.tx.init(params)
-    buffers = [x.unsafe_buffer_pointer() for x in jax.tree.leaves((params, state)) if x.size and _is_plain(x)]
+    buffers = [x.unsafe_buffer_pointer() for x in jax.tree.leaves((params, state)) if x.size and is_plain(x)]
     assert len(buffers) == len(set(buffers)), "state and parameters share a buffer"
     for i in range(2):
         params, state = step(params, state, subject.grads(i))
@@ -260,7 +174,7 @@ def computes_in_float32(subject: Subject) -> None:
         low = subject.cast(dtype)
         keeps_structure(low)
         _, state = low.run(2)
-        assert _types(state) == _types(state32), f"{np.dtype(dtype)} parameters change the state: {_types(state)}"
+        assert types_of(state) == types_of(state32), f"{np.dtype(dtype)} parameters change the state: {types_of(state)}"
         exact = low.with_params(tree.cast(low.params, jnp.float32))
         grads = low.grads()
         wide = tree.cast(grads, jnp.float32)
@@ -269,8 +183,8 @@ def computes_in_float32(subject: Subject) -> None:
         resolution = float(jnp.finfo(dtype).eps)
         assert_close(tree.cast(updates, jnp.float32), reference, rtol=resolution, atol=1e-6)
         mixed, after = low.update(wide, low.tx.init(low.params), low.params)
-        assert _types(after) == _types(low.tx.init(low.params)), "float32 gradients change the state's dtype"
-        assert _types(mixed, weak=False) == _types(wide, weak=False)
+        assert types_of(after) == types_of(low.tx.init(low.params)), "float32 gradients change the state's dtype"
+        assert types_of(mixed, weak=False) == types_of(wide, weak=False)
 
 
 def keeps_float64(subject: Subject) -> None:
@@ -340,6 +254,24 @@ def keeps_sharding(subject: Subject) -> None:
                     assert x.sharding.is_equivalent_to(spread, x.ndim), f"{checks.describe(x)} lies on {x.sharding}"
 
 
+def nests(subject: Subject) -> None:
+    """Inside a chain it does what it does alone, compiled for two shapes one after the other, and after pickling."""
+    if not isinstance(subject.tx, GradientTransformation):
+        return
+    inside = chain(identity(), subject.tx)
+    step = jax.jit(lambda grads, state, params: inside.update(grads, state, params, **subject.extras))
+    init = jax.jit(inside.init)
+    for params in (subject.params, jax.tree.map(lambda x: jnp.stack([x, -x]), subject.params)):
+        other = subject.with_params(params)
+        expected, _ = other.update(other.grads(), subject.tx.init(params), params)
+        assert_close(step(other.grads(), init(params), params)[0], expected)
+    if subject.tx.name != "GradientTransformation":
+        again = pickle.loads(pickle.dumps(inside))
+        expected, _ = subject.update(subject.grads(), subject.tx.init(subject.params), subject.params)
+        updates, _ = again.update(subject.grads(), again.init(subject.params), subject.params, **subject.extras)
+        assert_close(updates, expected)
+
+
 CONTRACT: dict[str, Callable[[Subject], None]] = {
     "unpack": unpacks,
     "value": is_a_value,
@@ -359,40 +291,6 @@ CONTRACT: dict[str, Callable[[Subject], None]] = {
     "odd_leaves": takes_odd_leaves,
     "strict": holds_in_strict_mode,
     "sharding": keeps_sharding,
+    "nested": nests,
 }
 """The clauses by name."""
-
-
-def assert_close(got: PyTree, expected: PyTree, **tolerance: Any) -> None:
-    """Raise AssertionError unless two trees hold the same numbers, within `SAME_MATHS` or the tolerance given."""
-    assert jax.tree.structure(got) == jax.tree.structure(expected), "the trees differ in structure"
-    for name, x, y in zip(tree.paths(expected), jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
-        bound: dict[str, Any] = SAME_MATHS | tolerance
-        np.testing.assert_allclose(np.asarray(x), np.asarray(y), **bound, err_msg=name)
-
-
-def assert_finite(got: PyTree, what: str) -> None:
-    """Raise AssertionError if an entry of the tree is NaN or infinite."""
-    for name, x in zip(tree.paths(got), jax.tree.leaves(got), strict=True):
-        assert bool(jnp.all(jnp.isfinite(x))), f"{what} is not finite at '{name}': {x}"
-
-
-def _normal(key: jax.Array, like: jax.Array) -> jax.Array:
-    return jax.random.normal(key, jnp.shape(like), jnp.float32).astype(jnp.result_type(like))
-
-
-def _types(x: PyTree, *, weak: bool = True) -> PyTree:
-    def type_of(leaf: Any) -> str:
-        mark = "~" if weak and getattr(leaf, "weak_type", False) else ""
-        return f"{mark}{checks.describe(leaf)}"
-
-    return jax.tree.map(type_of, x)
-
-
-def _is_plain(x: jax.Array) -> bool:
-    return not jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-
-
-__all__ = ["CONTRACT", "Subject", "check_transform", "example_params"]
-
-__dir__ = glossary.document_all(globals(), __all__)
