@@ -87,7 +87,7 @@ def concrete(tx: GradientTransformation) -> GradientTransformation:
 
     def number(x: Any) -> Any:
         is_number = isinstance(x, jax.Array | np.ndarray | np.generic) and not isinstance(x, Tracer) and np.ndim(x) == 0
-        return x.item() if is_number and np.issubdtype(dtype_of(x), np.number) else x
+        return x.item() if is_number and jnp.issubdtype(dtype_of(x), np.number) else x  # a key of jax.random is none
 
     return jax.tree.map(number, tx)
 

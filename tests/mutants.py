@@ -68,7 +68,9 @@ def faults(mutants: list[Mutant]) -> list[str]:
         if m.old == m.new:
             found.append(f"{m.file}: {m.name!r} changes nothing")
         paths = [word.partition("::")[0] for word in shlex.split(m.tests) if word.startswith("tests/")]
-        found += [f"{m.file}: {m.name!r}: no file {path}" for path in paths or ["of tests"] if not (ROOT / path).exists()]
+        found += [
+            f"{m.file}: {m.name!r}: no file {path}" for path in paths or ["of tests"] if not (ROOT / path).exists()
+        ]
     return found
 
 

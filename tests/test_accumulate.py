@@ -343,3 +343,41 @@ def test_has_updated():
         _, state = tx.update(grads, state)
     assert seen == [False, False, False, True, True, False]
     assert gradx.has_updated(state)
+
+
+def test_verdicts_are_given_the_updates_done_and_the_parameters():
+    def at_the_second(updates, gradient_step, params):
+        return (gradient_step == 1) & (params["b"] > 0), gradient_step
+
+    tx = gradx.MultiSteps(gradx.sgd(1.0), 2, should_skip_update_fn=at_the_second)
+    history, state = run(tx, [gradient(i) for i in range(4)])
+    assert [is_zero(updates) for updates in history] == [True, False, True, True]
+    assert int(state.skip_state) == 1
+    history, _ = run(tx, [gradient(i) for i in range(4)], jax.tree.map(lambda p: -jnp.abs(p), PARAMS))
+    assert [is_zero(updates) for updates in history] == [True, False, True, False]
+
+
+def test_more_bad_entries_than_an_int32_holds_are_skipped():
+    def verdict(x):
+        return gradx.skip_not_finite({"w": jnp.broadcast_to(x, (2**16, 2**15 + 1))}, 0, None)  # never in memory
+
+    skipped, kept = jax.jit(verdict)(jnp.float32(jnp.nan))
+    assert skipped
+    assert int(kept["num_not_finite"]) == 2**31 - 128
+
+
+def test_flush_updates_with_what_is_gathered():
+    tx = gradx.MultiSteps(gradx.adamw(0.1, weight_decay=0.5), 3)
+    start = tx.init(PARAMS)
+    same, state = gradx.flush(tx, start, PARAMS)
+    assert is_zero(same)
+    assert_close(state, start)
+    _, state = run(tx, [gradient(i) for i in range(5)])
+    updates, flushed = jax.jit(lambda s: gradx.flush(tx, s, PARAMS))(state)
+    inner = gradx.adamw(0.1, weight_decay=0.5)
+    expected, _ = inner.update(mean(gradient(3), gradient(4)), state.inner_opt_state, PARAMS)
+    assert_close(updates, expected, **ROUNDING)
+    assert (int(flushed.mini_step), int(flushed.gradient_step)) == (0, 2)
+    assert is_zero(flushed.acc_grads)
+    largest = state._replace(gradient_step=jnp.int32(2**31 - 1))
+    assert int(gradx.flush(tx, largest, PARAMS)[1].gradient_step) == 2**31 - 1

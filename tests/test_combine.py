@@ -265,3 +265,76 @@ def test_mask_decides_structure_and_so_is_no_array():
 def test_labels_are_no_mask():
     with pytest.raises(TypeError, match="the mask at 'l1' must be a Python bool"):
         gradx.masked(SGD, {"l1": "train", "l2": "freeze"}).init(PARAMS)
+
+
+# Parts and masks of users
+
+
+def keep(params: gradx.Params) -> gradx.EmptyState:
+    return gradx.EmptyState()
+
+
+def third_is_called_p(updates: Any, state: Any, p: Any) -> tuple:
+    return jax.tree.map(lambda u, x: u + x, updates, p), state
+
+
+def by_keyword(updates: Any, state: Any, *, params: Any) -> tuple:
+    return jax.tree.map(lambda u, x: u + x, updates, params), state
+
+
+@pytest.mark.parametrize("update", [third_is_called_p, by_keyword])
+def test_a_pair_gets_the_parameters_as_it_asks_for_them(update):
+    tx = gradx.GradientTransformation(keep, update)
+    for whole in (tx, gradx.chain(tx), gradx.masked(tx, True)):
+        assert_close(first_update(whole), jax.tree.map(lambda g, p: g + p, GRADS, PARAMS))
+        with pytest.raises(TypeError, match="GradientTransformation needs params"):
+            whole.update(GRADS, whole.init(PARAMS))
+
+
+@pytest.mark.parametrize("make", [lambda pair: pair, gradx.chain, lambda pair: gradx.masked(pair, True)])
+def test_a_pair_sees_low_precision_as_float32(make):
+    seen = []
+
+    def init(params: Any) -> Any:
+        return jax.tree.map(jnp.zeros_like, params)
+
+    def update(updates: Any, state: Any, params: Any) -> tuple:
+        seen.extend(x.dtype for x in jax.tree.leaves((updates, state, params)))
+        return updates, jax.tree.map(lambda s, u: s + u, state, updates)
+
+    params = {"w": jnp.ones(3, jnp.bfloat16)}
+    tx = make(gradx.GradientTransformation(init, update))
+    state = tx.init(params)
+    for _ in range(2):
+        updates, state = tx.update(params, state, params)
+    assert {x.dtype for x in jax.tree.leaves(state)} == set(seen) == {jnp.dtype(jnp.float32)}
+    assert updates["w"].dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize("run", [lambda f: f, jax.jit], ids=["without jit", "jit"])
+def test_masks_and_labels_are_asked_about_the_parameters(run):
+    def both(params: gradx.Params) -> Any:
+        return jax.tree.map(lambda x: params["b"] is not None, params)
+
+    def labels(params: gradx.Params) -> Any:
+        return jax.tree.map(str, both(params))
+
+    params, grads = {"w": jnp.ones(3), "b": jnp.ones(3)}, {"w": jnp.ones(3), "b": None}
+    for tx in (gradx.masked(SGD, both), gradx.partition({"True": SGD, "False": gradx.identity()}, labels)):
+        updates, _ = run(tx.update)(grads, tx.init(params), params)
+        np.testing.assert_allclose(updates["w"], -0.1, rtol=1e-6)
+        assert updates["b"] is None
+
+
+def test_a_state_is_checked_without_parameters_as_far_as_the_gradients_tell():
+    tx = gradx.momentum(0.9)
+    state = tx.init(PARAMS)
+    with pytest.raises(ValueError, match=r"momentum: .*the state"):
+        tx.update(GRADS | {"l3": jnp.ones(3)}, state)
+    with pytest.raises(
+        ValueError, match=r"the state at 'trace/l2/kernel' is float32\[3,1\], but init says float32\[1\]"
+    ):
+        tx.update(GRADS | {"l2": {"kernel": jnp.ones(1)}}, state)
+    updates, _ = tx.update(GRADS | {"l2": {"kernel": None}}, state)  # a leaf left out tells nothing
+    assert updates["l2"]["kernel"] is None
+    assert_close(updates["l1"], GRADS["l1"])

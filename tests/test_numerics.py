@@ -309,6 +309,21 @@ def test_safe_root_mean_squares():
     np.testing.assert_array_equal(jax.grad(f)(jnp.zeros(2), 0.0), 0)
 
 
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize("axis", [None, 0, (0, 1)], ids=str)
+def test_safe_norm(axis, keepdims):
+    x = jnp.array([[3.0, 0.0], [4.0, 0.0]])
+
+    def f(x):
+        return numerics.safe_norm(x, 0.5, axis=axis, keepdims=keepdims)
+
+    wanted = np.maximum(np.linalg.norm(x, axis=axis, keepdims=keepdims), 0.5)
+    np.testing.assert_allclose(f(x), wanted, rtol=1e-6)
+    assert f(x).shape == wanted.shape
+    np.testing.assert_allclose(jax.grad(lambda x: f(x).sum())(x), [[0.6, 0], [0.8, 0]], rtol=1e-6)
+    np.testing.assert_array_equal(jax.grad(lambda x: f(x).sum())(0 * x), 0)
+
+
 def test_sgdr_takes_a_generator():
     cycle = {"init_value": 0.0, "peak_value": 0.1, "warmup_steps": 1, "decay_steps": 5}
     tx = gradx.sgd(gradx.sgdr_schedule(cycle for _ in range(2)))

@@ -254,6 +254,20 @@ def test_complex_leaves_stay_complex_and_hyperparameters_real():
     assert same((doubled, nu), ({"z": jnp.array([2.0 + 2.0j])}, {"z": jnp.array([2.0])}))
 
 
+def test_a_rule_computes_complex_leaves_in_the_precision_of_the_real_ones():
+    def leaf(z, r):
+        assert (z.dtype, r.dtype) == (jnp.complex128, jnp.float64)
+        return z * r
+
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
+        for z, r in ((jnp.complex128(1 + 1e-12j), jnp.float32(1)), (jnp.complex64(1j), jnp.float64(1 + 1e-12))):
+            product = tree.map_leaves(leaf, z, r)
+            assert product.dtype == z.dtype
+            np.testing.assert_allclose(
+                product, np.complex128(z) * np.float64(r), rtol=1e-15 if z.dtype.itemsize == 16 else 1e-7
+            )
+
+
 def test_no_gradient_no_update_and_the_rest_is_kept():
     g, m = {"a": None, "b": jnp.float32(1.0)}, {"a": jnp.float32(5.0), "b": jnp.float32(1.0)}
     doubled, new = tree.map_leaves(decay_rule, g, m, decay=1.0)
