@@ -7,7 +7,7 @@ RACE ?= images
 WORKERS ?= auto
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: demo test lint types suite notebooks results clean
+.PHONY: demo test lint types suite mutants notebooks results clean
 
 demo: $(VENV)/.demo  ## train a small network on real digits with each optimizer and show who wins
 	$(BIN)/python -m benchmarks.race $(RACE) --no-tune --seeds 1
@@ -23,6 +23,9 @@ types: $(VENV)/.test
 
 suite: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) -q
+
+mutants: $(VENV)/.test  ## plant small faults one by one and see that the suite notices each: half an hour
+	$(BIN)/python -m tests.mutants --jobs 2
 
 notebooks: $(VENV)/.test  ## run the notebooks anew and keep their pictures
 	$(BIN)/python notebooks/run.py
