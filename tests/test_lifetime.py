@@ -1,6 +1,7 @@
 """A factory's work is done once, meets every trace, and is freed with its value."""
 
 import gc
+import pickle
 import tracemalloc
 import weakref
 
@@ -140,6 +141,14 @@ def test_a_step_is_traced_again_for_another_shape(make):
     for init, update in ((jax.jit(tx.init), jax.jit(tx.update)), (tx.init, tx.update)):
         for n in shapes:
             update(jnp.ones(n), init(jnp.ones(n)), jnp.ones(n))
+
+
+@pytest.mark.parametrize("again", [lambda tx: jax.tree.map(lambda x: x, tx), lambda tx: pickle.loads(pickle.dumps(tx))])
+def test_what_is_first_built_in_a_trace_meets_the_next(again):
+    tx = again(gradx.chain(table_of(3), gradx.sgd(0.1)))  # its factories have not run
+    for n in (3, 4):
+        updates, _ = jax.jit(tx.update)(jnp.ones(n), jax.jit(tx.init)(jnp.ones(n)), jnp.ones(n))
+    np.testing.assert_allclose(updates, -0.05, rtol=1e-6)
 
 
 @pytest.mark.parametrize("make", MADE_ONCE.values(), ids=MADE_ONCE)

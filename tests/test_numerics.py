@@ -21,6 +21,24 @@ def test_nothing_passes_a_clip_beside_a_nan(tx):
     assert np.all(np.isnan(updates))
 
 
+def test_clip_bounds_each_part_of_a_complex_update():
+    u = jnp.array([3.0 + 4.0j, -0.5 - 2.0j])
+    np.testing.assert_array_equal(gradx.clip(1.0).update(u, gradx.EmptyState())[0], [1.0 + 1.0j, -0.5 - 1.0j])
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (3, 1), (1, 3, 1), (3,)])
+def test_adaptive_clipping_takes_a_squeezed_vector_as_one_unit(shape):
+    g, p = jnp.array([4.0, 0.0, 3.0]).reshape(shape), jnp.full(shape, 2.0)
+    updates, _ = gradx.adaptive_grad_clip(0.5).update(g, gradx.EmptyState(), p)
+    np.testing.assert_allclose(updates, g * (0.5 * np.sqrt(12) / 5), rtol=1e-6)
+
+
+def test_updates_are_never_weakly_typed():
+    tx = gradx.stateless(lambda updates, params: jax.tree.map(lambda u: jnp.asarray(0.5), updates))
+    for run in (tx.update, jax.jit(tx.update)):
+        assert not run(jnp.float32(1), gradx.EmptyState())[0].weak_type
+
+
 @pytest.mark.parametrize("tx", [gradx.scale_by_rss(), gradx.scale_by_rms(), gradx.scale_by_stddev()], ids=str)
 def test_nan_stays_nan_where_it_is(tx):
     g = jnp.array([jnp.nan, 1.0])
@@ -201,6 +219,7 @@ def test_integers_of_every_width_are_pythons(name):
             value = make(width)
             assert value == plain
             assert hash(value) == hash(plain)
+            assert repr(value) == repr(plain)
             assert jax.tree.structure(value) == jax.tree.structure(plain)
             assert [type(x) for x in jax.tree.leaves(value)] == [type(x) for x in jax.tree.leaves(plain)]
         value = make(np.int8)  # narrower than what it is added to and compared with

@@ -268,6 +268,13 @@ def test_a_rule_computes_complex_leaves_in_the_precision_of_the_real_ones():
             )
 
 
+def test_leaves_on_several_devices_stay_where_they_are():
+    devices = jax.devices()[:2]
+    leaves = [jax.device_put(jnp.ones(3), devices[i % 2]) for i in range(4)]
+    doubled = tree.scale(2.0, leaves)
+    assert [x.devices() for x in doubled] == [x.devices() for x in leaves]
+
+
 def test_no_gradient_no_update_and_the_rest_is_kept():
     g, m = {"a": None, "b": jnp.float32(1.0)}, {"a": jnp.float32(5.0), "b": jnp.float32(1.0)}
     doubled, new = tree.map_leaves(decay_rule, g, m, decay=1.0)

@@ -79,6 +79,9 @@ def test_it_compares_and_hashes():
     assert hash(array) == hash(gradx.scale(jnp.array([1.0, 2.0])))
     assert gradx.add_noise(1.0, 0.5, jax.random.key(0)) == gradx.add_noise(1.0, 0.5, jax.random.key(0))
     assert hash(gradx.add_noise(1.0, 0.5, jax.random.key(0))) == hash(gradx.add_noise(1.0, 0.5, jax.random.key(0)))
+    for number in (jnp.float32(0.5), np.float32(0.5), np.array(0.5)):
+        assert gradx.sgd(number) == gradx.sgd(0.5)
+        assert hash(gradx.sgd(number)) == hash(gradx.sgd(0.5))
     assert len({gradx.sgd(0.1), gradx.sgd(0.1), gradx.sgd(0.1, momentum=0.9)}) == 2
 
 
@@ -110,6 +113,9 @@ def test_floats_are_leaves_and_the_rest_is_structure():
     assert jax.tree.leaves(tx) == [1.0, 2.0, 0.9, 0.999, 1e-8, 0.0]
     names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(gradx.adam(0.1))]
     assert names[:2] == [".learning_rate", ".b1"]
+    nested = gradx.chain(gradx.clip(1.0), gradx.partition({"a": gradx.sgd(0.1)}, "a"))
+    names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(nested)]
+    assert names == [".parts[0].max_delta", ".parts[1].transforms['a'].learning_rate"]
     other = jax.tree.map(lambda x: x * 2, gradx.sgd(0.5, momentum=0.25))
     assert other == gradx.sgd(1.0, momentum=0.5)
 
@@ -275,6 +281,14 @@ def test_missing_params_are_named():
 def test_hyperparameters_are_checked_when_the_value_is_made(call, message):
     with pytest.raises((TypeError, ValueError), match=message):
         call()
+
+
+def test_a_traced_value_equals_itself_alone():
+    def compare(rate):
+        tx = gradx.sgd(rate)
+        return tx == jax.tree.map(lambda x: x, tx), tx == gradx.sgd(rate + 0), tx == gradx.sgd(0.1)
+
+    assert jax.jit(compare)(0.1) == (True, False, False)
 
 
 def test_a_traced_value_says_why_it_cannot_be_hashed():
