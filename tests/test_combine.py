@@ -75,6 +75,14 @@ def test_part_of_optax_keeps_float32_for_low_precision_params(dtype, scale):
     assert_close(state, exact_state)
 
 
+def test_recipe_of_optax_keeps_float32_for_low_precision_params():
+    tx, params = gradx.transformation(optax.adam)(0.1), gradx.tree.cast(PARAMS, jnp.bfloat16)
+    state = tx.init(params)
+    for _ in range(2):
+        _, state = tx.update(params, state, params)
+    assert {x.dtype for x in jax.tree.leaves(state[0].mu)} == {jnp.dtype(jnp.float32)}
+
+
 def test_extras_reach_the_part_that_names_them():
     def update(updates: Any, state: Any, params: Any = None, *, value: Any) -> tuple:
         return gradx.tree.scale(value, updates), state

@@ -208,7 +208,12 @@ def test_a_recipe_may_do_with_a_schedule_what_it_does_with_a_number(tx, factor):
 
 
 def test_one_schedule_in_two_places_is_shown_at_the_count_of_each():
-    for fast, slow in ((FALL, FALL), (FALL, gradx.linear_schedule(1.0, 0.0, 10)), (FALL, 1.0 * FALL)):
+    for fast, slow in (
+        (FALL, FALL),
+        (FALL, gradx.linear_schedule(1.0, 0.0, 10)),
+        (FALL, 1.0 * FALL),
+        (1.0 * FALL, FALL),
+    ):
         tx = hands_on(fast, slow)
         assert floats(gradx.hyperparams(tx, after(tx, 4))) == {"hands_on/fast": 0.6, "hands_on/slow": 0.8}
     tx = around(gradx.scale(FALL), gradx.scale(gradx.linear_schedule(1.0, 0.0, 10)))
