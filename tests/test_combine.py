@@ -83,6 +83,13 @@ def test_recipe_of_optax_keeps_float32_for_low_precision_params():
     assert {x.dtype for x in jax.tree.leaves(state[0].mu)} == {jnp.dtype(jnp.float32)}
 
 
+@pytest.mark.parametrize("mask", [{"l1": True, "l2": False}, is_kernel])
+def test_a_part_behind_one_of_optax_sees_none_where_the_mask_is_false(mask):
+    ours, theirs = gradx.scale(2.0), optax.scale(2.0)
+    tx, plain = (gradx.masked(gradx.chain(x, gradx.add_decayed_weights(0.5)), mask) for x in (theirs, ours))
+    assert_close(first_update(tx), first_update(plain))
+
+
 def test_extras_reach_the_part_that_names_them():
     def update(updates: Any, state: Any, params: Any = None, *, value: Any) -> tuple:
         return gradx.tree.scale(value, updates), state
