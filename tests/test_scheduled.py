@@ -45,6 +45,14 @@ def test_a_computed_schedule_is_a_value():
         FALL / "2"
     with pytest.raises(TypeError):
         FALL * None
+    with pytest.raises(TypeError):
+        True - FALL
+
+
+def test_a_computed_schedule_prints_as_it_is_computed():
+    tx = gradx.sgd(0.5 * (2.0 - FALL) ** FALL)
+    assert repr(tx) == f"sgd(learning_rate=(0.5 * ((2.0 - {FALL!r}) ** {FALL!r})))"
+    assert eval(repr(tx), vars(gradx)) == tx
 
 
 @gradx.transformation
@@ -101,8 +109,11 @@ def test_any_float_argument_of_a_recipe_may_be_a_schedule(recipe, arguments, exp
         np.testing.assert_allclose(values[f"{tx.name}/{name}"], 0.6, rtol=1e-6)  # of the next update
 
 
-def test_schedules_that_count_apart_are_told_apart():
-    tx = two_counts(FALL, FALL)
+@pytest.mark.parametrize(
+    "factor", [FALL, gradx.linear_schedule(1.0, 0.0, 10), 1.0 * FALL], ids=["the same", "equal", "inside"]
+)
+def test_schedules_that_count_apart_are_told_apart(factor):
+    tx = two_counts(FALL, factor)
     values = gradx.hyperparams(tx, run(tx, 4)[1])
     np.testing.assert_allclose(values["two_counts/learning_rate"], 0.6, rtol=1e-6)
     np.testing.assert_allclose(values["two_counts/factor"], 0.9, rtol=1e-6)
@@ -168,6 +179,20 @@ def test_concrete_gives_numbers_for_arrays():
     assert repr(tx).startswith("adamw(learning_rate=0.5, b1=0.5")
     stacked = gradx.sgd(jnp.array([0.1, 0.2]))
     assert gradx.concrete(stacked) == stacked
+
+
+def test_concrete_passes_over_keys_and_takes_every_dtype():
+    key = jax.random.key(0)
+    tx = gradx.chain(
+        gradx.sgd(jnp.float32(0.5)), gradx.scale(np.arange(3.0)), gradx.add_noise(np.float32(0.25), 1.0, key)
+    )
+    made = gradx.concrete(tx)
+    kinds = [type(x) for x in jax.tree.leaves(made)]
+    assert kinds == [float, np.ndarray, float, float, type(key)]
+    assert made == tx
+    assert jax.tree.leaves(gradx.concrete(gradx.sgd(jnp.bfloat16(0.5)))) == [0.5]
+    assert type(jax.tree.leaves(gradx.concrete(gradx.sgd(jnp.bfloat16(0.5))))[0]) is float
+    assert jax.jit(lambda rate: gradx.concrete(gradx.sgd(rate)))(0.5) == gradx.sgd(0.5)
 
 
 def test_a_concrete_value_enters_nnx():

@@ -301,37 +301,3 @@ def test_the_impossible_is_refused_with_its_numbers(make, who: str, what: str, n
 def test_the_wrong_type_is_refused(make):
     with pytest.raises(TypeError):
         make()
-
-
-FALL = gradx.linear_schedule(1.0, 0.5, 2)
-ARITHMETIC = {
-    "3.0 + FALL": lambda s: 3 + s,
-    "FALL + FALL": lambda s: s + FALL,
-    "FALL - 3.0": lambda s: s - 3,
-    "3.0 - FALL": lambda s: 3 - s,
-    "FALL * 3.0": lambda s: s * 3,
-    "FALL / 3.0": lambda s: s / 3,
-    "3.0 / FALL": lambda s: 3 / s,
-    "FALL ** 3.0": lambda s: s**3,
-    "3.0 ** FALL": lambda s: 3**s,
-    "-1.0 * FALL": lambda s: -s,
-}
-
-
-@pytest.mark.parametrize("text", ARITHMETIC)
-def test_arithmetic_with_schedules_is_that_of_their_values(text):
-    computed = ARITHMETIC[text](FALL)
-    assert repr(computed) == f"({text.replace('FALL', repr(FALL))})"
-    assert eval(repr(computed), vars(gradx)) == computed
-    for step, value in ((0, 1.0), (1, 0.75), (2, 0.5)):
-        other = value if text == "FALL + FALL" else 0.0
-        wanted = 2 * value if other else ARITHMETIC[text](value)
-        assert float(computed(step)) == pytest.approx(wanted)
-    assert (+FALL) is FALL
-
-
-@pytest.mark.parametrize("other", [True, "1", None, [1.0]], ids=repr)
-def test_arithmetic_with_what_is_no_number_is_refused(other):
-    for compute in (lambda: FALL * other, lambda: other - FALL):
-        with pytest.raises(TypeError, match=r"unsupported operand|can't multiply|concatenate"):
-            compute()
