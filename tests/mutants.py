@@ -79,7 +79,7 @@ def outcome(mutant: Mutant | None, seconds: float, tests: str = "") -> str:
     with tempfile.TemporaryDirectory(prefix="mutant-") as name:
         copy = Path(name)
         for part in ("gradx", "tests"):
-            shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / part, copy / part)  # compiled modules too: they go by the time of their source
         shutil.copy(ROOT / "pyproject.toml", copy)
         if mutant is not None:
             mutant.plant(copy)
