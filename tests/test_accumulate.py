@@ -142,6 +142,11 @@ def test_large_updates_are_skipped():
     assert not state.skip_state["should_skip"]
 
 
+@pytest.mark.parametrize(("size", "skipped"), [(1.9, False), (2.0, True), (np.nan, True)])
+def test_an_update_that_reaches_the_bound_is_large(size, skipped):
+    assert bool(gradx.skip_large_updates({"w": jnp.float32(size)}, 0, None, max_squared_norm=4.0)[0]) == skipped
+
+
 def test_bound_on_large_updates_is_part_of_the_value():
     def value(bound):
         skip = Partial(gradx.skip_large_updates, max_squared_norm=bound)

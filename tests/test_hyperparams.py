@@ -95,6 +95,8 @@ def test_replace():
     assert gradx.replace(labels, momentum=0.9).arguments["transforms"]["a"] == gradx.sgd(0.1, momentum=0.9)
     twins = gradx.chain(gradx.scale(1.0), gradx.scale(2.0))
     assert gradx.replace(twins, **{"scale_1/step_size": 3.0}) == gradx.chain(gradx.scale(1.0), gradx.scale(3.0))
+    inner = doubled(gradx.sgd(0.1))
+    assert gradx.replace(doubled(inner, 3.0), factor=5.0) == doubled(inner, 5.0)  # its own before its parts'
 
 
 def test_a_replaced_optimizer_goes_on_with_the_state():

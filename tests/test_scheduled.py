@@ -165,6 +165,7 @@ def test_one_name_with_two_ranges_takes_what_either_allows():
         return gradx.scale(b1)
 
     state = gradx.inject_hyperparams(free)(0.5).init(W)
+    gradx.inject_hyperparams(gradx.adam)(0.1)  # the last to name a range of b1
     assert float(gradx.set_hyperparams(state, b1=7.0).hyperparams["b1"]) == 7.0
 
 
