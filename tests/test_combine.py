@@ -227,6 +227,12 @@ def test_a_callable_pytree_is_data():
     assert_close(first_update(parted, params, params), expected)
 
 
+@pytest.mark.parametrize("node", [{}, gradx.EmptyState(), {"deep": ()}], ids=repr)
+def test_a_node_without_leaves_may_be_left_out(node):
+    updates = first_update(SGD, PARAMS | {"l3": node}, GRADS | {"l3": None})
+    assert_close(updates, STEP | {"l3": None})
+
+
 # What is refused, and in which words
 
 

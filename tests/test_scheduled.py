@@ -23,6 +23,7 @@ COMPUTED = {
     "power": (FALL**0.5, lambda t: t**0.5),
     "exponent": (2**FALL, lambda t: 2**t),
     "of an array": (FALL * jnp.float32(0.25), lambda t: 0.25 * t),
+    "of low precision": (FALL * jnp.bfloat16(0.25), lambda t: 0.25 * t),
     "of NumPy": (np.float64(0.25) * FALL, lambda t: 0.25 * t),
     "of a plain function": (FALL + (lambda step: 0.1 * step), lambda t: t + (1 - t)),
 }
