@@ -231,6 +231,8 @@ def test_a_callable_pytree_is_data():
 def test_a_node_without_leaves_may_be_left_out(node):
     updates = first_update(SGD, PARAMS | {"l3": node}, GRADS | {"l3": None})
     assert_close(updates, STEP | {"l3": None})
+    assert first_update(SGD, {"l3": node}, {"l3": None}) == {"l3": None}
+    assert SGD.update(None, SGD.init(node), node)[0] is None
 
 
 # What is refused, and in which words

@@ -100,6 +100,29 @@ def test_every_kind_of_integer_is_a_seed(seed):
     np.testing.assert_array_equal(gradx.add_noise(0.1, 0.5, seed=seed).init(jnp.ones(2)).rng_key, plain)
 
 
+def test_the_key_of_noise_outlives_a_donated_state():
+    key = jax.random.key(3)
+    tx = gradx.add_noise(0.1, 0.5, key)
+    with jax.disable_jit():  # a compiled program has results of its own
+        state = tx.init(jnp.ones(2))
+    state.rng_key.delete()
+    np.testing.assert_array_equal(tx.init(jnp.ones(2)).rng_key, jax.random.key_data(key))
+
+
+def test_noise_of_no_variance_has_a_derivative_of_0():
+    def total(eta):
+        tx = gradx.add_noise(eta, 0.5, seed=0)
+        return tx.update(jnp.ones(2), tx.init(jnp.ones(2)))[0].sum()
+
+    assert jax.grad(total)(0.0) == 0
+    assert np.isfinite(jax.grad(total)(0.5))
+
+
+def test_kernels_without_entries_have_no_mean():
+    with jax.debug_nans(True), jax.disable_jit():
+        assert gradx.centralize().update(jnp.zeros((0, 3)), gradx.EmptyState())[0].shape == (0, 3)
+
+
 def test_numpy_integers_are_steps():
     tx = gradx.sgd(gradx.multi_step_schedule(0.1, np.array([1, 2])))
     assert np.all(np.isfinite(tx.update(jnp.ones(2), tx.init(jnp.ones(2)))[0]))
