@@ -1,5 +1,6 @@
 """Every schedule: its values, its peers, and that it is a value."""
 
+import collections
 import copy
 import inspect
 import math
@@ -230,6 +231,21 @@ def test_a_stack_of_schedules_is_mapped():
 def test_schedules_inside_schedules_need_not_be_values():
     joined = gradx.join_schedules([lambda n: 0.5 * n, gradx.constant_schedule(3.0)], [4])
     assert [float(joined(n)) for n in (0, 2, 3, 4, 9)] == [0.0, 1.0, 1.5, 3.0, 3.0]
+
+
+@pytest.mark.parametrize("kind", [dict, collections.OrderedDict])
+def test_boundaries_may_come_in_any_order(kind):
+    scales = kind({20: 0.5, 10: 0.1})
+    for schedule in (
+        gradx.piecewise_constant_schedule(1.0, scales),
+        gradx.piecewise_interpolate_schedule("linear", 1.0, scales),
+    ):
+        np.testing.assert_allclose([schedule(n) for n in (0, 10, 20)], [1.0, 0.1, 0.05], rtol=1e-6)
+
+
+def test_a_line_arrives_exactly_however_far_it_goes():
+    assert float(gradx.linear_schedule(1e8, 1.0, 10)(10)) == 1.0
+    assert float(gradx.warmup_constant_schedule(1e8, 1.0, 10)(10)) == 1.0
 
 
 C = gradx.constant_schedule(1.0)
