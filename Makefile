@@ -7,7 +7,7 @@ RACE ?= images
 WORKERS ?= auto
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: demo test lint types suite mutants notebooks results clean
+.PHONY: demo test test-all lint types suite mutants notebooks results clean
 
 demo: $(VENV)/.demo  ## train a small network on real digits with each optimizer and show who wins
 	$(BIN)/python -m benchmarks.race $(RACE) --no-tune --seeds 1
@@ -22,6 +22,9 @@ types: $(VENV)/.test
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 suite: $(VENV)/.test
+	$(BIN)/python -m pytest -n $(WORKERS) -q -m "not slow"
+
+test-all: lint types  ## the long tail too: all notebooks executed, races that are interrupted and go on
 	$(BIN)/python -m pytest -n $(WORKERS) -q
 
 mutants: $(VENV)/.test  ## plant small faults one by one and see that the suite notices each: half an hour

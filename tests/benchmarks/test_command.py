@@ -94,6 +94,7 @@ def test_a_finished_race_gives_way_to_none_that_asks_for_less(tmp_path, monkeypa
     assert Race.read(path).optimizers == ["sgd"]
 
 
+@pytest.mark.slow
 def test_another_task_or_version_is_another_race(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tasks, "load", lambda name: LINE)
     out = ["--no-tune", "--out", str(tmp_path)]
@@ -108,6 +109,7 @@ def test_another_task_or_version_is_another_race(tmp_path, monkeypatch, capsys):
     assert len(Race.read(path).runs) == 6
 
 
+@pytest.mark.slow
 def test_an_interrupted_race_gives_way_to_none_that_asks_for_less(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tasks, "load", lambda name: LINE)
     out = ["--out", str(tmp_path)]
@@ -123,6 +125,7 @@ def test_an_interrupted_race_gives_way_to_none_that_asks_for_less(tmp_path, monk
     assert [x for x in kept["runs"] if x["seed"] < 2] == runs  # their times too
 
 
+@pytest.mark.slow
 def test_add_keeps_optimizers_and_seeds_that_are_not_asked_for(tmp_path, monkeypatch):
     monkeypatch.setattr(tasks, "load", lambda name: LINE)
     out, path = ["--out", str(tmp_path)], tmp_path / "results.json"
@@ -161,6 +164,7 @@ def test_a_file_that_is_no_result_is_named_before_anything_is_measured(tmp_path,
         assert race.main([*SMALL, "--no-tune", "--out", str(path.parent), "--overwrite"]) == 0
 
 
+@pytest.mark.slow
 def test_all_takes_of_each_task_the_optimizers_that_it_has(tmp_path, monkeypatch, capsys):
     other = dataclasses.replace(LINE, learning_rates={"sgd": 0.1})
     monkeypatch.setattr(tasks, "load", lambda name: other if name == "two" else LINE)

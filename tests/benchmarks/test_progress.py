@@ -83,6 +83,7 @@ def test_the_time_left_is_what_the_done_steps_took(monkeypatch):
     assert progress.left == ""
 
 
+@pytest.mark.slow
 def test_a_race_counts_every_step_that_it_plans(tmp_path, monkeypatch):
     """Also of tunings and trainings that were kept: otherwise the time left is wrong."""
     monkeypatch.setattr(tasks, "load", lambda name: LINE)

@@ -132,6 +132,7 @@ def test_a_whole_race(tmp_path, monkeypatch, capsys):
     assert "results.json, curves.png and table.md" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_once", ["1", "2", "3"])
 def test_groups_of_members_change_nothing_but_the_time(tmp_path, monkeypatch, at_once):
     monkeypatch.setattr(tasks, "load", lambda name: LINE)
@@ -144,6 +145,7 @@ def test_groups_of_members_change_nothing_but_the_time(tmp_path, monkeypatch, at
         np.testing.assert_allclose(mine.points[-1].metric, theirs.points[-1].metric, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_interrupted_race_goes_on(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tasks, "load", lambda name: LINE)
     arguments = ["images", "--optimizers", "adam", "sgd", "--seeds", "2", "--budget", "12", "--out", str(tmp_path)]
@@ -191,6 +193,7 @@ def test_all_races_every_task_into_a_folder_of_its_own_and_reports(tmp_path, mon
     assert (tmp_path / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_all_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
     started, interrupted = [], {"two"}
 

@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+ALL_OR_FIRST = [NOTEBOOKS[0], *(pytest.param(path, marks=pytest.mark.slow) for path in NOTEBOOKS[1:])]
 LARGEST_KILOBYTES = 1000
 MACHINE = re.compile(r"/(home|root|tmp|work|Users|usr)/|[A-Z]:\\\\|site-packages|https?://localhost")
 
@@ -71,7 +72,7 @@ def test_the_notebook_is_small_and_says_nothing_of_a_machine(path):
     assert not found
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", ALL_OR_FIRST, ids=lambda path: path.stem)
 def test_the_notebook_runs_and_shows_what_is_kept(path, run):
     fresh = run.execute(path.with_suffix(".py"))  # a cell that raises raises here
     kept = nbformat.read(path, as_version=4)
