@@ -161,6 +161,8 @@ INNER = [
 @pytest.mark.parametrize("inner", INNER, ids=str)
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 def test_neutral_wrapper(wrapper, inner):
+    if wrapper == "inject_hyperparams" and inner.name == "chain":
+        pytest.skip("a chain has no number of its own, and injecting it is refused")
     assert_close(Subject(WRAPPERS[wrapper](inner)).run(3)[0], Subject(inner).run(3)[0], **ROUNDING)
 
 

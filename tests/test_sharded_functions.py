@@ -93,6 +93,8 @@ def test_values_and_gradients_of_a_shards_own_data(name):
 @pytest.mark.parametrize("name", [name for name, row in FUNCTIONS.items() if len(row.draw) > 1])
 def test_one_argument_varies_and_the_others_are_the_same_everywhere(name, varying):
     row, varying = FUNCTIONS[name], varying % len(FUNCTIONS[name].draw)
+    if name == "microbatching.micro_grad" and varying:
+        pytest.skip("JAX adds up the gradients by what all shards share: no shard has its own")
     members = [arguments(row, seed) for seed in range(SHARDS)]
     arrays = list(members[0])
     arrays[varying] = stack([member[varying] for member in members])
