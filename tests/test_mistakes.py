@@ -16,6 +16,7 @@ from flax import serialization
 from flax.core import freeze
 
 import gradx
+from gradx.typing import Fraction
 
 W = jnp.ones(3)
 PARAMS = {"w": W}
@@ -24,6 +25,11 @@ ADAM = gradx.adam(0.1)
 
 def updated(tx, grads=PARAMS, state: Any = None, params: Any = PARAMS, **extras):
     return tx.update(grads, tx.init(params) if state is None else state, params, **extras)
+
+
+@gradx.transformation
+def bounded(share: Fraction = 0.5):
+    return gradx.scale(share)
 
 
 MISTAKES = {
@@ -86,8 +92,8 @@ MISTAKES = {
         "learning_rate follows a schedule",
     ),
     "set out of range": (
-        lambda: gradx.set_hyperparams(gradx.inject_hyperparams(gradx.adam)(0.1).init(W), b1=1.5),
-        r"b1 must be in \[0, 1\)",
+        lambda: gradx.set_hyperparams(gradx.inject_hyperparams(bounded)().init(W), share=1.5),
+        r"share must be in \[0, 1\]",
     ),
     "set many": (
         lambda: gradx.set_hyperparams(gradx.inject_hyperparams(gradx.adam)(0.1).init(W), learning_rate=W),
