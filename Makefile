@@ -12,7 +12,7 @@ export JAX_PLATFORMS ?= cpu
 demo: $(VENV)/.demo  ## train a small network on real digits with each optimizer and show who wins
 	$(BIN)/python -m benchmarks.race $(RACE) --no-tune --seeds 1
 
-test: lint types suite  ## everything that must hold before a change lands
+test: lint types suite  ## what must hold after every change
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -24,8 +24,8 @@ types: $(VENV)/.test
 suite: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) -q -m "not slow"
 
-test-all: lint types  ## the long tail too: all notebooks executed, races that are interrupted and go on
-	$(BIN)/python -m pytest -n $(WORKERS) -q
+test-all: test  ## the long tail too: all notebooks executed, long runs, races that are interrupted and go on
+	$(BIN)/python -m pytest -n $(WORKERS) -q -m slow
 
 mutants: $(VENV)/.test  ## plant small faults one by one and see that the suite notices each: half an hour
 	$(BIN)/python -m tests.mutants --jobs 2

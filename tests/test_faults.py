@@ -49,9 +49,9 @@ def test_02_injected_hyperparameters_are_float32():
 def test_03_norms_of_many_small_leaves():
     ones = [jnp.ones(1, BF16)] * 1000
     np.testing.assert_allclose(gradx.tree.norm(ones), 1000**0.5, rtol=1e-6)
-    tens = [jnp.full(1, 10.0, jnp.float16)] * 4096
+    tens = [jnp.full(1, 10.0, jnp.float16)] * 900  # their squares' sum is no float16
     updates, _ = gradx.clip_by_global_norm(1.0).update(tens, gradx.EmptyState())
-    np.testing.assert_allclose(updates[0], 1 / 64, rtol=1e-3)
+    np.testing.assert_allclose(updates[0], 1 / 30, rtol=1e-3)
 
 
 def test_05_zero_gradients_in_float16_and_a_bound_of_zero():

@@ -152,7 +152,7 @@ def test_what_is_first_built_in_a_trace_meets_the_next(again):
 
 
 @pytest.mark.parametrize("make", MADE_ONCE.values(), ids=MADE_ONCE)
-def test_a_value_made_inside_a_trace_may_be_used_in_it_alone(make):
+def test_a_value_made_inside_a_trace_may_be_used_in_it_alone(make, settled_heap):
     def step(w):
         tx = make()
         return tx.update(w, tx.init(w), w)[0]

@@ -20,7 +20,7 @@ NAMES = list(SUGGESTIONS)
 DECAYING = ["general", "images", "language", "stream"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [NAMES[0], *(pytest.param(x, marks=pytest.mark.slow) for x in NAMES[1:])])
 def test_a_recipe_is_a_transformation_like_any_other(name):
     check_transform(recipes.suggest(name)(20))
 

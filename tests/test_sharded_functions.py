@@ -167,7 +167,7 @@ def test_nan_at_what_the_target_gives_no_weight(loss):
 
 
 @EVERY
-def test_debug_flags_find_nothing_in_ordinary_data(name):
+def test_debug_flags_find_nothing_in_ordinary_data(name, settled_heap):
     f = value_and_gradients(name)
     args = [jax.tree.map(jnp.asarray, x) for x in arguments(FUNCTIONS[name], 0)]
     with jax.debug_nans(True), jax.debug_infs(True):

@@ -177,7 +177,7 @@ def test_debug_flags_find_nothing_in_finite_gradients(row):
 
 
 @every_row
-def test_no_tracer_leaks(row):
+def test_no_tracer_leaks(row, settled_heap):
     with jax.checking_leaks():
         fresh = jax.tree.map(lambda x: x, row.tx)  # not built yet: its factory runs in the trace
         jax.eval_shape(lambda grads: updates_of(fresh, grads, 1), GRADS)

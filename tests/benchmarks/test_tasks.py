@@ -23,6 +23,8 @@ SHORT = 5 * 60
 SUPERVISED = ("images", "language", "recurrent", "tabular")
 QUICK = {"control": 8, "convex": 2}
 """Steps to see that something is learnt, where a step is much; for others 60."""
+LONG = ("control", "gan", "language")
+"""Tasks whose training takes many seconds; each kind of learner is among the others."""
 
 
 def load(name):
@@ -105,8 +107,9 @@ def test_a_short_race_has_five_seeds(task, request):
     assert task.seeds == (5 if with_three < SHORT else 3)
 
 
-def test_training_makes_the_metric_better(task, request):
-    name = request.node.callspec.params["task"]
+@pytest.mark.parametrize("name", [pytest.param(x, marks=pytest.mark.slow) if x in LONG else x for x in tasks.names()])
+def test_training_makes_the_metric_better(name):
+    task = load(name)
     steps = QUICK.get(name, 60)
     training = start(task, steps)
     (first,), (last,) = training.advance(1), training.advance(steps)

@@ -77,7 +77,7 @@ def test_an_idle_bias_is_no_vanishing_layer_and_rare_rows_are_not_dead():
     assert train(gradx.sgd(0.05), params, loss, 200) == []
 
 
-@pytest.mark.parametrize("steps", [300, 1000, 3000])
+@pytest.mark.parametrize("steps", [300, 1000, pytest.param(3000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("tx", [gradx.sgd(0.1), gradx.sgd(0.01), gradx.adamw(1e-3)], ids=["0.1", "0.01", "adamw"])
 def test_a_run_that_goes_on_from_a_good_fit_is_left_in_peace(tx, steps):
     """The loss is near zero, its gradient is not yet, and both scatter from batch to batch."""
