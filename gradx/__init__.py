@@ -31,6 +31,7 @@ from gradx.core import (
     stateless_with_tree_map,
     transformation,
 )
+from gradx.evaluation import eval_params
 from gradx.glossary import document_all
 from gradx.hyperparams import concrete, hyperparams, replace
 from gradx.optimizers import *
@@ -62,6 +63,7 @@ __all__ = [
     "chain",
     "concrete",
     "diagnose",
+    "eval_params",
     "freeze",
     "hyperparams",
     "identity",

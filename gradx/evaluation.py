@@ -1,0 +1,44 @@
+"""The weights to evaluate: those that are trained, unless a state holds better ones."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from gradx.typing import Params, PyTree, State
+
+
+def eval_params(state: State, params: Params) -> Params:
+    """Return the weights to evaluate, save and serve: averages where the optimizer keeps them, else `params`.
+
+    Averages of parameters, `lookahead` and `schedule_free` keep other weights than those that are trained. They are
+    found wherever they stand: in chains, partitions, masks, accumulation. Of one inside another the outer counts.
+
+    Args:
+      state: of any transformation, or a pytree that holds it.
+
+    >>> import gradx
+    >>> tx = gradx.adamw(1e-3)
+    >>> gradx.eval_params(tx.init({"w": 1.0}), {"w": 1.0})
+    {'w': 1.0}
+    """
+    for node in jax.tree.leaves(state, is_leaf=_knows_better):
+        if _knows_better(node):
+            params = node.eval_params(params)
+    return params
+
+
+def map_known(rule: Callable, kept: PyTree, params: Params, *rest: PyTree) -> Params:
+    """Return `rule(kept, param, ...)` in the parameter's dtype for each leaf; where `kept` is `None`, the parameter.
+
+    For the method `eval_params(self, params)` of a state: masks and partitions leave `None` in the trees that it keeps.
+    """
+
+    def of(x: Any, param: Any, *others: Any) -> Any:
+        return param if x is None else rule(x, param, *others).astype(param.dtype)
+
+    return jax.tree.map(of, kept, params, *rest, is_leaf=lambda x: x is None)
+
+
+def _knows_better(x: Any) -> bool:
+    return hasattr(type(x), "eval_params")
