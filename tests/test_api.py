@@ -72,7 +72,7 @@ def test_optax_names_are_there():
     import optax
 
     departs = {
-        "adadelta": "learning_rate=1.0: None ascends",
+        "adadelta": "learning_rate=1.0: None ascends; weight_decay=None: 0.0 costs what it does not do",
         "scale_by_learning_rate": "learning_rate is required",
         "nadam": "no nesterov argument: it would make nadam adam",
         "nadamw": "no nesterov argument: it would make nadamw adamw",

@@ -49,10 +49,12 @@ def test_accumulation_costs_its_accumulator_and_works_in_place():
     assert compiled.memory_analysis().temp_size_in_bytes / SIZE <= 0.1
 
 
-def test_adadelta_costs_no_more_than_optax():
-    compiled = compiled_step(gradx.adadelta(1.0))
-    assert compiled.cost_analysis()["bytes accessed"] / SIZE <= 68.1
-    assert compiled.memory_analysis().temp_size_in_bytes / SIZE <= 8.1
+@pytest.mark.parametrize(("weight_decay", "accessed", "temporaries"), [(None, 56.1, 4.1), (0.01, 68.1, 8.1)])
+def test_adadelta_costs_less_than_optax_until_it_decays(weight_decay, accessed, temporaries):
+    """Optax: 68 and 8, always."""
+    compiled = compiled_step(gradx.adadelta(1.0, weight_decay=weight_decay))
+    assert compiled.cost_analysis()["bytes accessed"] / SIZE <= accessed
+    assert compiled.memory_analysis().temp_size_in_bytes / SIZE <= temporaries
 
 
 def test_donated_buffers_are_all_used_again():
