@@ -64,6 +64,16 @@ def test_signatures_can_be_read(function):
         assert noise not in signature, signature
 
 
+HANDED_ON = ("gradx.tree.", "gradx.losses.", "gradx.microbatching.", "gradx.perturbations.", "gradx.diagnose.")
+"""Whose functions return what they are given, or what the caller's function returns: Any is the truth."""
+
+
+@each_function
+def test_what_comes_back_is_named(function):
+    if not function.__module__.startswith(HANDED_ON):
+        assert inspect.signature(function).return_annotation is not typing.Any
+
+
 def test_signatures_name_schedules_and_results():
     assert str(inspect.signature(gradx.adam)) == (
         "(learning_rate: float | Schedule, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-08,"

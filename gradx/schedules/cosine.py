@@ -10,7 +10,7 @@ from gradx.scheduled import schedule
 from gradx.schedules.piecewise import join_schedules
 from gradx.schedules.polynomial import as_real, half_cosine, interpolate, progress
 from gradx.schedules.warmup import warmup_cosine_decay_schedule
-from gradx.typing import PositiveInt, PositiveReal, Real
+from gradx.typing import PositiveInt, PositiveReal, Real, Schedule
 
 
 @schedule
@@ -71,7 +71,7 @@ def cosine_restarts_schedule(
     return join_schedules(falls, ends)
 
 
-def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, float]]) -> Any:
+def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, float]]) -> Schedule:
     """Run one `warmup_cosine_decay_schedule` after the other, each of its own `decay_steps`.
 
     Step 0: the first one's init_value. From the end of the last on: its end_value. Loshchilov and Hutter 2017,

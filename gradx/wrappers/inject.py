@@ -1,7 +1,7 @@
 """Keep hyperparameters in the state, where they can be read and set between steps."""
 
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
@@ -28,11 +28,21 @@ class InjectHyperparamsState(NamedTuple):
     inner_state: State
 
 
+@overload
+def inject_hyperparams(
+    inner_factory: GradientTransformation,
+    static_args: str | Iterable[str] = (),
+    hyperparam_dtype: DType | None = None,
+) -> GradientTransformation: ...
+@overload
+def inject_hyperparams(
+    inner_factory: Callable, static_args: str | Iterable[str] = (), hyperparam_dtype: DType | None = None
+) -> Callable[..., GradientTransformation]: ...
 def inject_hyperparams(
     inner_factory: Callable | GradientTransformation,
     static_args: str | Iterable[str] = (),
     hyperparam_dtype: DType | None = None,
-) -> Any:
+) -> GradientTransformation | Callable[..., GradientTransformation]:
     """Keep the float arguments of a transformation in its state, to be read and set between steps.
 
     Takes the factory, `inject_hyperparams(adamw)(1e-3)`, or the value, `inject_hyperparams(adamw(1e-3))`; both give
