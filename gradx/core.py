@@ -1,13 +1,14 @@
 """Gradient transformations: the value that everything here makes, and the smallest of its kind."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, ParamSpec
+from typing import Any, ParamSpec
 
 import jax
 import jax.numpy as jnp
 
 from gradx import boundary, checks, tree
 from gradx.arguments import Arguments
+from gradx.running import EmptyState as EmptyState
 from gradx.running import MaskedNode as MaskedNode
 from gradx.running import ScheduledState as ScheduledState
 from gradx.running import Wrapper as Wrapper
@@ -19,10 +20,6 @@ from gradx.typing import InitFn, Params, State, UpdateFn, Updates
 from gradx.value import Value, make
 
 P = ParamSpec("P")
-
-
-class EmptyState(NamedTuple):
-    """The state of a transformation that keeps none."""
 
 
 class GradientTransformation(Value):

@@ -22,12 +22,16 @@ Part = tuple[str, Any, State]
 """The label, the transformation and the state of what a wrapper runs; the state is `None` where none is given."""
 
 
+class EmptyState(NamedTuple):
+    """The state of a transformation that keeps none."""
+
+
 class ScheduledState(NamedTuple):
     """The state of a transformation with a schedule among its arguments."""
 
     count: jax.Array
     """int32[]: the updates already applied; the schedules are called with it."""
-    inner_state: State
+    inner_state: State = EmptyState()
 
 
 class MaskedNode(NamedTuple):

@@ -157,7 +157,7 @@ def test_an_injected_schedule_is_read_and_computed_anew():
     np.testing.assert_allclose(update, -0.8 * W, rtol=1e-6)
     np.testing.assert_allclose(state.hyperparams["learning_rate"], 0.8, rtol=1e-6)
     assert list(state.hyperparams_states) == ["learning_rate"]
-    assert int(state.hyperparams_states["learning_rate"]) == 3
+    assert int(state.hyperparams_states["learning_rate"].count) == 3
 
 
 def test_one_name_with_two_ranges_takes_what_either_allows():

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from gradx import numerics, tree
 from gradx.combine import chain
-from gradx.core import transformation
+from gradx.core import identity, transformation
 from gradx.transforms.momentum import momentum as heavy_ball
 from gradx.transforms.scale import scale_by_learning_rate
 from gradx.typing import Decay, LearningRate, NonNegative, Params, Updates
@@ -15,6 +15,13 @@ from gradx.typing import Decay, LearningRate, NonNegative, Params, Updates
 
 class ScaleByRmsState(NamedTuple):
     """The state of `scale_by_rms`."""
+
+    nu: Updates
+    """The running mean of |g|²; real, like the parameters, at least float32."""
+
+
+class ScaleByRmsWithCountState(NamedTuple):
+    """The state of `scale_by_rms` with `bias_correction`."""
 
     count: jax.Array
     """int32[]: the updates already applied."""
@@ -25,12 +32,25 @@ class ScaleByRmsState(NamedTuple):
 class ScaleByRStdDevState(NamedTuple):
     """The state of `scale_by_stddev`."""
 
+    mu: Updates
+    """The running mean of g; like the parameters, at least float32."""
+    nu: Updates
+    """The running mean of |g|²; real, like the parameters, at least float32."""
+
+
+class ScaleByRStdDevWithCountState(NamedTuple):
+    """The state of `scale_by_stddev` with `bias_correction`."""
+
     count: jax.Array
     """int32[]: the updates already applied."""
     mu: Updates
     """The running mean of g; like the parameters, at least float32."""
     nu: Updates
     """The running mean of |g|²; real, like the parameters, at least float32."""
+
+
+RmsState = ScaleByRmsState | ScaleByRmsWithCountState
+StdDevState = ScaleByRStdDevState | ScaleByRStdDevWithCountState
 
 
 def rms_leaf(g, nu, *, decay, eps, c, eps_in_sqrt):
@@ -47,6 +67,14 @@ def stddev_leaf(g, mu, nu, *, decay, eps, c, eps_in_sqrt):
     # Rounding may leave it just below 0. It is lifted by a constant: clamped, its derivative would be cut off at 0.
     variance = variance + jax.lax.stop_gradient(jnp.maximum(-variance, 0))
     return g / root(variance, eps, eps_in_sqrt), mu, nu
+
+
+def count_on(state: Any, decay: Any) -> tuple[dict[str, jax.Array], Any]:
+    """Return the next count, as fields of the state, and the divisor of the means: none and 1 where none is kept."""
+    if "count" not in state._fields:
+        return {}, 1.0
+    count = numerics.safe_increment(state.count)
+    return {"count": count}, numerics.bias_correction(decay, count)
 
 
 def root(x: jax.Array, eps: jax.Array, eps_in_sqrt: bool) -> jax.Array:
@@ -71,7 +99,7 @@ def scale_by_rms(
       eps_in_sqrt: False gives u = g / (sqrt(nu) + eps), as in PyTorch.
       bias_correction: divide nu by 1 - decay^t, which undoes a start at zero.
 
-    State: 1 number per parameter and int32[]. Hinton 2012, lecture 6e of "Neural Networks for Machine Learning".
+    State: 1 number per parameter; int32[] to correct the bias. Hinton 2012, "Neural Networks for Machine Learning", 6e.
 
     >>> import gradx
     >>> tx = gradx.scale_by_rms(decay=0.75, eps=0.0)
@@ -80,15 +108,14 @@ def scale_by_rms(
     2.0
     """
 
-    def init(params: Params) -> ScaleByRmsState:
+    def init(params: Params) -> RmsState:
         nu = tree.real_full_like(params, initial_scale)
-        return ScaleByRmsState(jnp.zeros((), jnp.int32), nu)
+        return ScaleByRmsWithCountState(jnp.zeros((), jnp.int32), nu) if bias_correction else ScaleByRmsState(nu)
 
-    def update(updates: Updates, state: ScaleByRmsState) -> tuple[Updates, ScaleByRmsState]:
-        count = numerics.safe_increment(state.count)
-        c = numerics.bias_correction(decay, count) if bias_correction else 1.0
+    def update(updates: Updates, state: RmsState) -> tuple[Updates, RmsState]:
+        count, c = count_on(state, decay)
         updates, nu = tree.map_leaves(rms_leaf, updates, state.nu, decay=decay, eps=eps, c=c, eps_in_sqrt=eps_in_sqrt)
-        return updates, ScaleByRmsState(count, nu)
+        return updates, state._replace(nu=nu, **count)
 
     return init, update
 
@@ -107,7 +134,7 @@ def scale_by_stddev(
 
     Arguments as in `scale_by_rms`; `bias_correction` divides both means.
 
-    State: 2 numbers per parameter and int32[]. Graves 2013, arXiv:1308.0850, eq. 38-40.
+    State: 2 numbers per parameter; int32[] to correct the bias. Graves 2013, arXiv:1308.0850, eq. 38-40.
 
     >>> import gradx
     >>> tx = gradx.scale_by_stddev(decay=0.5, eps=0.0)
@@ -116,17 +143,18 @@ def scale_by_stddev(
     2.0
     """
 
-    def init(params: Params) -> ScaleByRStdDevState:
-        nu = tree.real_full_like(params, initial_scale)
-        return ScaleByRStdDevState(jnp.zeros((), jnp.int32), tree.zeros_like(params), nu)
+    def init(params: Params) -> StdDevState:
+        mu, nu = tree.zeros_like(params), tree.real_full_like(params, initial_scale)
+        if bias_correction:
+            return ScaleByRStdDevWithCountState(jnp.zeros((), jnp.int32), mu, nu)
+        return ScaleByRStdDevState(mu, nu)
 
-    def update(updates: Updates, state: ScaleByRStdDevState) -> tuple[Updates, ScaleByRStdDevState]:
-        count = numerics.safe_increment(state.count)
-        c = numerics.bias_correction(decay, count) if bias_correction else 1.0
+    def update(updates: Updates, state: StdDevState) -> tuple[Updates, StdDevState]:
+        count, c = count_on(state, decay)
         updates, mu, nu = tree.map_leaves(
             stddev_leaf, updates, state.mu, state.nu, decay=decay, eps=eps, c=c, eps_in_sqrt=eps_in_sqrt
         )
-        return updates, ScaleByRStdDevState(count, mu, nu)
+        return updates, state._replace(mu=mu, nu=nu, **count)
 
     return init, update
 
@@ -158,10 +186,8 @@ def rmsprop(
     rmsprop(learning_rate=0.001, momentum=0.9)
     """
     by = scale_by_stddev if centered else scale_by_rms
-    parts = [
+    return chain(
         by(decay, eps, initial_scale, eps_in_sqrt, bias_correction),
         scale_by_learning_rate(learning_rate),
-    ]
-    if momentum is not None:
-        parts.append(heavy_ball(momentum, nesterov))
-    return chain(*parts)
+        identity() if momentum is None else heavy_ball(momentum, nesterov),
+    )

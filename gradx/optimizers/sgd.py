@@ -3,7 +3,7 @@
 from typing import Any
 
 from gradx.combine import chain
-from gradx.core import transformation
+from gradx.core import identity, transformation
 from gradx.transforms.momentum import momentum as heavy_ball
 from gradx.transforms.scale import scale_by_learning_rate
 from gradx.typing import Decay, DType, LearningRate
@@ -33,7 +33,7 @@ def sgd(
     >>> tx.expand()
     chain(momentum(decay=0.9), scale_by_learning_rate(learning_rate=0.1))
     """
-    step = scale_by_learning_rate(learning_rate)
-    if momentum is None:
-        return chain(step)
-    return chain(heavy_ball(momentum, nesterov, accumulator_dtype), step)
+    return chain(
+        identity() if momentum is None else heavy_ball(momentum, nesterov, accumulator_dtype),
+        scale_by_learning_rate(learning_rate),
+    )

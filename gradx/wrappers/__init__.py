@@ -9,12 +9,13 @@ from gradx.wrappers.accumulate import (
     skip_large_updates,
     skip_not_finite,
 )
-from gradx.wrappers.inject import InjectHyperparamsState, inject_hyperparams, set_hyperparams
+from gradx.wrappers.inject import InjectHyperparamsState, WrappedScheduleState, inject_hyperparams, set_hyperparams
 
 __all__ = [
     "InjectHyperparamsState",
     "MultiSteps",
     "MultiStepsState",
+    "WrappedScheduleState",
     "flush",
     "has_updated",
     "inject_hyperparams",

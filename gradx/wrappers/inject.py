@@ -16,6 +16,13 @@ from gradx.scheduled import ScheduleValue
 from gradx.typing import DType, Params, Range, State, TreeKind, Updates
 
 
+class WrappedScheduleState(NamedTuple):
+    """What a scheduled hyperparameter keeps."""
+
+    count: jax.Array
+    """int32[]: the updates already applied."""
+
+
 class InjectHyperparamsState(NamedTuple):
     """The state of `inject_hyperparams`."""
 
@@ -23,8 +30,8 @@ class InjectHyperparamsState(NamedTuple):
     """int32[]: the updates already applied."""
     hyperparams: dict[str, jax.Array]
     """The values that the next update uses; of scheduled ones, those that the last update used. float32 by default."""
-    hyperparams_states: Annotated[dict[str, jax.Array], TreeKind.PARAMETERS]
-    """For each scheduled one int32[], the updates already applied: it follows its schedule and cannot be set."""
+    hyperparams_states: Annotated[dict[str, WrappedScheduleState], TreeKind.PARAMETERS]
+    """For each scheduled one the updates already applied: it follows its schedule and cannot be set."""
     inner_state: State
 
 
@@ -112,7 +119,7 @@ def _injected(
     def init(params: Params) -> InjectHyperparamsState:
         values, zero = at(0), jnp.zeros((), jnp.int32)
         inner_state = run_init(with_values(values, 0), params)
-        counts = {name: jnp.zeros((), jnp.int32) for name in scheduled}
+        counts = {name: WrappedScheduleState(jnp.zeros((), jnp.int32)) for name in scheduled}
         return InjectHyperparamsState(zero, values, counts, inner_state)
 
     def update(
@@ -121,7 +128,7 @@ def _injected(
         values, tx = at_count(state)
         updates, inner_state = run_update(tx, updates, state.inner_state, params, extras)
         count = numerics.safe_increment(state.count)
-        counts = {name: numerics.safe_increment(x) for name, x in state.hyperparams_states.items()}
+        counts = jax.tree.map(numerics.safe_increment, state.hyperparams_states)
         return updates, InjectHyperparamsState(count, values, counts, inner_state)
 
     def inside(state: InjectHyperparamsState | None) -> list[Part]:
