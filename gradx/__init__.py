@@ -42,8 +42,7 @@ from gradx.typing import Params, ScalarOrSchedule, Schedule, State, Updates
 from gradx.wrappers import *
 
 if TYPE_CHECKING:
-    from gradx import testing as testing
-    from gradx import viz as viz
+    from gradx import testing as testing, viz as viz
 
 __version__ = "0.1.0"
 

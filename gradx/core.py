@@ -8,13 +8,18 @@ import jax.numpy as jnp
 
 from gradx import boundary, checks, tree
 from gradx.arguments import Arguments
-from gradx.running import EmptyState as EmptyState
-from gradx.running import MaskedNode as MaskedNode
-from gradx.running import ScheduledState as ScheduledState
-from gradx.running import Wrapper as Wrapper
-from gradx.running import at_step, holds, is_transformation, scheduled_arguments
-from gradx.running import run_init as run_init
-from gradx.running import run_update as run_update
+from gradx.running import (
+    EmptyState as EmptyState,
+    MaskedNode as MaskedNode,
+    ScheduledState as ScheduledState,
+    Wrapper as Wrapper,
+    at_step,
+    holds,
+    is_transformation,
+    run_init as run_init,
+    run_update as run_update,
+    scheduled_arguments,
+)
 from gradx.scheduled import as_schedule
 from gradx.typing import InitFn, Params, State, UpdateFn, Updates
 from gradx.value import Value, make

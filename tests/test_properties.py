@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, reject, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, assume, given, reject, settings, strategies as st
 
 import gradx
 from gradx.arguments import Arguments

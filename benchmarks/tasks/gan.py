@@ -22,8 +22,7 @@ from benchmarks.pictures import save
 from benchmarks.roster import warmup_cosine, with_recipe
 from benchmarks.supervised import batches, held_out
 from benchmarks.task import Carry, Learner, Look, Metric, Task
-from benchmarks.tasks.images import CNN, Digits, digits
-from benchmarks.tasks.images import loss as classifier_loss
+from benchmarks.tasks.images import CNN, Digits, digits, loss as classifier_loss
 from gradx import GradientTransformation, Params, recipes
 
 NOISE = 64

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from gradx import checks, numerics
-from gradx import tree as tree_
+from gradx import checks, numerics, tree as tree_
 from gradx.typing import PyTree
 
 

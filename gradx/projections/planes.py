@@ -11,8 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from gradx import checks
-from gradx import tree as tree_
+from gradx import checks, tree as tree_
 from gradx.projections import common
 from gradx.typing import PyTree
 

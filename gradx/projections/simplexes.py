@@ -13,8 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gradx import numerics
-from gradx import tree as tree_
+from gradx import numerics, tree as tree_
 from gradx.projections import common
 from gradx.typing import PyTree
 

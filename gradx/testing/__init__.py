@@ -8,9 +8,7 @@ from typing import Any
 
 from gradx import glossary
 from gradx.testing.clauses import CONTRACT
-from gradx.testing.subject import Subject, example_params
-from gradx.testing.subject import assert_close as assert_close
-from gradx.testing.subject import assert_finite as assert_finite
+from gradx.testing.subject import Subject, assert_close as assert_close, assert_finite as assert_finite, example_params
 from gradx.typing import Params
 
 

@@ -1,0 +1,1 @@
+"""`optax._src`, by gradx: the paths that programs reach into."""

@@ -1,0 +1,31 @@
+"""`optax._src.base`, by gradx."""
+
+from gradx import (
+    EmptyState as EmptyState,
+    GradientTransformation as GradientTransformation,
+    Params as Params,
+    ScalarOrSchedule as ScalarOrSchedule,
+    Schedule as Schedule,
+    Updates as Updates,
+    identity as identity,
+    set_to_zero as set_to_zero,
+    stateless as stateless,
+    stateless_with_tree_map as stateless_with_tree_map,
+)
+from gradx.compat.like_optax.base import (
+    NO_PARAMS_MSG as NO_PARAMS_MSG,
+    ArrayTree as ArrayTree,
+    GradientTransformationExtraArgs as GradientTransformationExtraArgs,
+    MaskOrFn as MaskOrFn,
+    OptState as OptState,
+    PRNGKey as PRNGKey,
+    PyTree as PyTree,
+    ScheduleState as ScheduleState,
+    Shape as Shape,
+    StatefulSchedule as StatefulSchedule,
+    TransformInitFn as TransformInitFn,
+    TransformUpdateExtraArgsFn as TransformUpdateExtraArgsFn,
+    TransformUpdateFn as TransformUpdateFn,
+    init_empty_state as init_empty_state,
+    with_extra_args_support as with_extra_args_support,
+)

@@ -1,0 +1,1 @@
+"""`optax._src.factorized`, by gradx."""

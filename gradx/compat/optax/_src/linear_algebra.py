@@ -1,0 +1,8 @@
+"""`optax._src.linear_algebra`, by gradx."""
+
+from gradx.compat.like_optax.recipes import global_norm as global_norm
+from gradx.linalg import (
+    matrix_inverse_pth_root as matrix_inverse_pth_root,
+    nnls as nnls,
+    power_iteration as power_iteration,
+)

@@ -1,0 +1,1 @@
+"""`optax._src.linesearch`, by gradx."""

@@ -1,0 +1,1 @@
+"""`optax._src.lookahead`, by gradx."""

@@ -1,0 +1,15 @@
+"""`optax._src.wrappers`, by gradx."""
+
+from gradx import (
+    MaskedState as MaskedState,
+    MultiStepsState as MultiStepsState,
+    skip_large_updates as skip_large_updates,
+    skip_not_finite as skip_not_finite,
+)
+from gradx.compat.like_optax.base import (
+    ConditionFn as ConditionFn,
+    ShouldSkipUpdateFunction as ShouldSkipUpdateFunction,
+)
+from gradx.compat.like_optax.masking import masked as masked
+from gradx.compat.like_optax.recipes import MultiSteps as MultiSteps
+from gradx.core import MaskedNode as MaskedNode

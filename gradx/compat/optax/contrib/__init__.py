@@ -1,0 +1,1 @@
+"""`optax.contrib`, by gradx."""

@@ -1,0 +1,1 @@
+"""`optax.contrib._acprop`, by gradx."""

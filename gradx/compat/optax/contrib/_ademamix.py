@@ -1,0 +1,1 @@
+"""`optax.contrib._ademamix`, by gradx."""

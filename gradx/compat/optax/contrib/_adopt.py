@@ -1,0 +1,1 @@
+"""`optax.contrib._adopt`, by gradx."""

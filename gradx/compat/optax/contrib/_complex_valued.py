@@ -1,0 +1,1 @@
+"""`optax.contrib._complex_valued`, by gradx."""

@@ -1,0 +1,1 @@
+"""`optax.contrib._dadapt_adamw`, by gradx."""

@@ -1,0 +1,1 @@
+"""`optax.contrib._muon`, by gradx."""

@@ -1,0 +1,1 @@
+"""`optax.contrib._reduce_on_plateau`, by gradx."""

@@ -1,0 +1,1 @@
+"""`optax.contrib._schedule_free`, by gradx."""

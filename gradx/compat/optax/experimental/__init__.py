@@ -1,0 +1,1 @@
+"""`optax.experimental`, by gradx."""

@@ -1,0 +1,1 @@
+"""`optax.experimental._aggregating`, by gradx."""

@@ -1,0 +1,3 @@
+"""`optax.perturbations._make_pert`, by gradx."""
+
+from gradx.perturbations import Gumbel as Gumbel, Normal as Normal, make_perturbed_fun as make_perturbed_fun

@@ -1,0 +1,1 @@
+"""`optax.second_order`, by gradx."""

@@ -1,0 +1,32 @@
+"""`optax.transforms`, by gradx."""
+
+from gradx import (
+    AddNoiseState as AddNoiseState,
+    EmaState as EmaState,
+    MaskedState as MaskedState,
+    MultiStepsState as MultiStepsState,
+    PartitionState as PartitionState,
+    TraceState as TraceState,
+    ZeroNansState as ZeroNansState,
+    adaptive_grad_clip as adaptive_grad_clip,
+    add_decayed_weights as add_decayed_weights,
+    add_noise as add_noise,
+    chain as chain,
+    clip as clip,
+    clip_by_block_rms as clip_by_block_rms,
+    clip_by_global_norm as clip_by_global_norm,
+    ema as ema,
+    freeze as freeze,
+    named_chain as named_chain,
+    skip_large_updates as skip_large_updates,
+    skip_not_finite as skip_not_finite,
+    zero_nans as zero_nans,
+)
+from gradx.compat.like_optax.base import (
+    ConditionFn as ConditionFn,
+    NonNegativeParamsState as NonNegativeParamsState,
+    ShouldSkipUpdateFunction as ShouldSkipUpdateFunction,
+)
+from gradx.compat.like_optax.masking import masked as masked, partition as partition
+from gradx.compat.like_optax.recipes import MultiSteps as MultiSteps, trace as trace
+from gradx.core import MaskedNode as MaskedNode

@@ -1,0 +1,4 @@
+"""`optax.transforms._adding`, by gradx."""
+
+from gradx import AddNoiseState as AddNoiseState, add_decayed_weights as add_decayed_weights, add_noise as add_noise
+from gradx.compat.like_optax.recipes import WeightDecaySchedule as WeightDecaySchedule

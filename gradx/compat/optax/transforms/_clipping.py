@@ -1,0 +1,8 @@
+"""`optax.transforms._clipping`, by gradx."""
+
+from gradx import (
+    adaptive_grad_clip as adaptive_grad_clip,
+    clip as clip,
+    clip_by_block_rms as clip_by_block_rms,
+    clip_by_global_norm as clip_by_global_norm,
+)

@@ -1,0 +1,3 @@
+"""`optax.transforms._freezing`, by gradx."""
+
+from gradx import freeze as freeze
