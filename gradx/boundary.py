@@ -29,27 +29,37 @@ def update(tx: Any, updates: Updates, state: State, params: Params | None, extra
     if not is_structure and eager.are_concrete((tx, call)):
         own = _own_form(tx, updates if params is None else params)
         if isinstance(own, Value) and own.is_own:
-            return _compiled_update(own, *call, owner=tx.name)
-    return _checked_update(tx, *call, owner=tx.name)
+            return _compiled_update(own, *call, owner=tx.name, strict=tx.is_strict)
+    return _checked_update(tx, *call, owner=tx.name, strict=tx.is_strict)
 
 
 def _checked_update(
-    tx: Any, updates: Updates, state: State, params: Params | None, extras: dict, *, owner: str
+    tx: Any, updates: Updates, state: State, params: Params | None, extras: dict, *, owner: str, strict: bool
 ) -> tuple[Updates, State]:
-    checks.differentiable(owner, updates)
     if params is not None:
-        checks.some_gradient(owner, updates, params)
         params = _without_functions(updates, params)
-        checks.same_leaves(owner, "updates", updates, params, "params", dtypes=False, containers=SAME_CONTAINERS)
-        checks.real_for_real(owner, updates, params)
-    _check_state(owner, tx, updates, state, params)
+    if strict:
+        _check_call(owner, tx, updates, state, params)
     lifted = jax.tree.map(_lift_gradient, updates)
     new_updates, new_state = run_update(tx, lifted, state, tree.lift(params), extras)
-    checks.same_leaves(owner, "its update", new_updates, updates, "the gradient", dtypes=False)
+    if strict:
+        checks.same_leaves(owner, "its update", new_updates, updates, "the gradient", dtypes=False)
+    elif jax.tree.structure(new_updates) != jax.tree.structure(updates):
+        return new_updates, new_state
     return _lower(new_updates, updates, params), new_state
 
 
-_compiled_update = jax.jit(_checked_update, static_argnames="owner")
+_compiled_update = jax.jit(_checked_update, static_argnames=("owner", "strict"))
+
+
+def _check_call(owner: str, tx: Any, updates: Updates, state: State, params: Params | None) -> None:
+    """Refuse what does not belong together, in words that name the leaf and the cure."""
+    checks.differentiable(owner, updates)
+    if params is not None:
+        checks.some_gradient(owner, updates, params)
+        checks.same_leaves(owner, "updates", updates, params, "params", dtypes=False, containers=SAME_CONTAINERS)
+        checks.real_for_real(owner, updates, params)
+    _check_state(owner, tx, updates, state, params)
 
 
 def _own_form(tx: Any, params: Params) -> Any:
@@ -144,6 +154,8 @@ def _lower(new: Updates, old: Updates, params: Params | None) -> PyTree:
         if new is None:
             return old
         dtypes = {checks.dtype_of(x) for x in (old, *param)}
+        if not all(jnp.issubdtype(dtype, jnp.inexact) for dtype in dtypes):
+            return new  # integers, where they are let in
         return numerics.cast(new, dtypes.pop() if len(dtypes) == 1 else jnp.result_type(*dtypes))
 
     if params is None:

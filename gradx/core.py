@@ -44,6 +44,8 @@ class GradientTransformation(Value):
     """
 
     __slots__ = ()
+    is_strict = True
+    """Whether `update` refuses what does not belong together; the shims of other libraries do as those do."""
 
     def __init__(self, init: InitFn, update: UpdateFn) -> None:
         from_pair = GradientTransformation._of(_from_functions, {"init": init, "update": update})

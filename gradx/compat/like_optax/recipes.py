@@ -12,7 +12,6 @@ from gradx.typing import (
     LearningRate,
     Mask,
     NonNegative,
-    Params,
     Positive,
     PositiveInt,
     Schedule,

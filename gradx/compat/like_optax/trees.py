@@ -125,7 +125,7 @@ def map_params(
     return treedef.unflatten(list(map(convert, skeleton, treedef.flatten_up_to(state))))
 
 
-def sum(tree: PyTree, associative_reduction: bool = False) -> jax.Array:  # noqa: A001 (Optax's name)
+def sum(tree: PyTree, associative_reduction: bool = False) -> jax.Array:
     """Return the sum of all entries.
 
     >>> from gradx.compat.optax import tree_utils

@@ -9,7 +9,9 @@ import jax
 import numpy as np
 
 
-def assert_trees_all_close(actual: Any, desired: Any, rtol: float = 1e-6, atol: float = 0.0, err_msg: Any = None) -> None:
+def assert_trees_all_close(
+    actual: Any, desired: Any, rtol: float = 1e-6, atol: float = 0.0, err_msg: Any = None
+) -> None:
     """Raise AssertionError unless two trees hold nearly the same numbers."""
     _each(lambda x, y: np.testing.assert_allclose(x, y, rtol, atol, err_msg=err_msg or ""), actual, desired)
 
