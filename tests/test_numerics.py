@@ -71,7 +71,13 @@ def test_bias_correction_computes_in_float32():
     assert numerics.bias_correction(jnp.bfloat16(0.9), 2).dtype == jnp.float32
 
 
-COUNTING = [gradx.adam(1.0), gradx.nadam(1.0), gradx.rmsprop(1.0, bias_correction=True), gradx.ema(0.9), gradx.add_noise(0.1, 0.5, seed=0)]
+COUNTING = [
+    gradx.adam(1.0),
+    gradx.nadam(1.0),
+    gradx.rmsprop(1.0, bias_correction=True),
+    gradx.ema(0.9),
+    gradx.add_noise(0.1, 0.5, seed=0),
+]
 
 
 @pytest.mark.parametrize("tx", COUNTING, ids=str)

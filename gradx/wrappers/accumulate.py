@@ -37,6 +37,11 @@ class AccumulatedTransformation(GradientTransformation):
 
     __slots__ = ()
 
+    @property
+    def inner_opt(self) -> GradientTransformation:
+        """The transformation inside."""
+        return self.arguments["opt"]
+
     def has_updated(self, state: MultiStepsState) -> jax.Array:
         """Return `gradx.has_updated(state)`."""
         return has_updated(state)

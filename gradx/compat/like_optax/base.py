@@ -1,11 +1,14 @@
-"""Types, protocols and small helpers under Optax's names."""
+"""The transformation that stands for Optax's, and types, protocols and small helpers under Optax's names."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import jax
 
-from gradx.core import EmptyState, GradientTransformation
+from gradx import core
+from gradx.arguments import Arguments
+from gradx.core import EmptyState
 from gradx.typing import Params, State, Updates
 
 NO_PARAMS_MSG = "This transformation needs the parameters: call update(updates, state, params)."
@@ -16,10 +19,56 @@ ArrayTree = Any
 OptState = State
 ScheduleState = Any
 MaskOrFn = Any
-GradientTransformationExtraArgs = GradientTransformation
-"""One class for both: every transformation of gradx takes extras and hands them to the parts that name them."""
 AdaptiveGradClipState = AddDecayedWeightsState = AdditiveWeightDecayState = ClipByGlobalNormState = EmptyState
 ClipState = NonNegativeParamsState = ScaleByTrustRatioState = ScaleState = EmptyState
+
+
+class GradientTransformation(core.GradientTransformation):
+    """A pair (init, update) that looks like Optax's NamedTuple, and refuses no more than that does.
+
+    >>> import gradx.compat.optax as optax
+    >>> tx = optax.GradientTransformation(lambda params: (), lambda updates, state, params=None: (updates, state))
+    >>> tx[0] == tx.init, isinstance(tx, optax.GradientTransformationExtraArgs)
+    (True, False)
+    """
+
+    __slots__ = ()
+    is_strict = False
+    _fields = ("init", "update")
+
+    def __getitem__(self, index: int) -> Callable:
+        return (self.init, self.update)[index]
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def _asdict(self) -> dict[str, Callable]:
+        return {"init": self.init, "update": self.update}
+
+    def _replace(self, **changes: Callable) -> "GradientTransformation":
+        return GradientTransformation(**(self._asdict() | changes))
+
+
+class GradientTransformationExtraArgs(GradientTransformation):
+    """One that says that it takes extras; all of gradx's do."""
+
+    __slots__ = ()
+
+
+def as_optax(factory: Callable) -> Callable[..., GradientTransformationExtraArgs]:
+    """Return the factory under Optax's rules: no number is out of range, and the value looks like Optax's."""
+    known = Arguments.of(factory)
+
+    @functools.wraps(factory)
+    def make(*args: Any, **kwargs: Any) -> GradientTransformationExtraArgs:
+        bound = known.signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        adapted = GradientTransformationExtraArgs._adapted(known, dict(bound.arguments))
+        value = GradientTransformationExtraArgs._of(factory, adapted)
+        _ = value.built
+        return value
+
+    return make
 
 
 class TransformInitFn(Protocol):
@@ -77,5 +126,11 @@ def init_empty_state(params: Params) -> EmptyState:
 
 
 def with_extra_args_support(tx: Any) -> Any:
-    """Return a transformation that takes extras: gradx's do, and a foreign pair is put into one that does."""
-    return tx if isinstance(tx, GradientTransformation) else GradientTransformation(tx.init, tx.update)
+    """Return a transformation that takes extras, and hands on those that it names.
+
+    >>> import gradx.compat.optax as optax
+    >>> isinstance(optax.with_extra_args_support(optax.sgd(0.1)), optax.GradientTransformationExtraArgs)
+    True
+    """
+    known = isinstance(tx, GradientTransformationExtraArgs)
+    return tx if known else GradientTransformationExtraArgs(tx.init, tx.update)

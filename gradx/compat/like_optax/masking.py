@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from gradx.combine import MaskedState, PartitionState
+from gradx.compat.like_optax.base import as_optax
 from gradx.compat.like_optax.trees import is_placeholder
 from gradx.core import GradientTransformation, Wrapper, run_init, run_update, transformation
 from gradx.labels import by_label
@@ -15,6 +16,7 @@ from gradx.typing import Labels, Mask, Params, PyTree, Updates
 MultiTransformState = PartitionState
 
 
+@as_optax
 @transformation
 def masked(inner: GradientTransformation, mask: Mask, *, mask_compatible_extra_args: bool = False) -> Any:
     """Apply `inner` where the mask is True; elsewhere the update passes unchanged.
@@ -42,6 +44,7 @@ def masked(inner: GradientTransformation, mask: Mask, *, mask_compatible_extra_a
     return Wrapper(init, update, lambda state: [("", inner, state and state.inner_state)], is_frame=True)
 
 
+@as_optax
 @transformation
 def partition(
     transforms: Mapping[Hashable, GradientTransformation],

@@ -5,7 +5,8 @@ from typing import Any
 import jax.numpy as jnp
 
 import gradx
-from gradx.core import GradientTransformation, ScheduledState, transformation
+from gradx.compat.like_optax.base import as_optax
+from gradx.core import ScheduledState, transformation
 from gradx.typing import (
     Decay,
     DType,
@@ -21,6 +22,7 @@ from gradx.typing import (
 ScaleByScheduleState = ScheduledState
 
 
+@as_optax
 @transformation
 def adadelta(
     learning_rate: LearningRate | None = None,
@@ -42,6 +44,7 @@ def adadelta(
     )
 
 
+@as_optax
 @transformation
 def scale_by_learning_rate(learning_rate: LearningRate | None = None, *, flip_sign: bool = True) -> Any:
     """Multiply by -learning_rate; None leaves the updates as they are.
@@ -56,6 +59,8 @@ def scale_by_learning_rate(learning_rate: LearningRate | None = None, *, flip_si
     return gradx.scale_by_learning_rate(learning_rate, flip_sign=flip_sign)
 
 
+@as_optax
+@transformation
 def nadam(
     learning_rate: LearningRate,
     b1: Decay = 0.9,
@@ -65,16 +70,18 @@ def nadam(
     mu_dtype: DType | None = None,
     *,
     nesterov: bool = True,
-) -> GradientTransformation:
+) -> Any:
     """NAdam; `nesterov=False` makes it Adam.
 
     >>> import gradx.compat.optax as optax
     >>> optax.nadam(1e-3)
-    adam(learning_rate=0.001, nesterov=True)
+    nadam(learning_rate=0.001)
     """
     return gradx.adam(learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov)
 
 
+@as_optax
+@transformation
 def nadamw(
     learning_rate: LearningRate,
     b1: Decay = 0.9,
@@ -86,12 +93,12 @@ def nadamw(
     mask: Mask | None = None,
     *,
     nesterov: bool = True,
-) -> GradientTransformation:
+) -> Any:
     """NAdamW; `nesterov=False` makes it AdamW.
 
     >>> import gradx.compat.optax as optax
     >>> optax.nadamw(1e-3)
-    adamw(learning_rate=0.001, nesterov=True)
+    nadamw(learning_rate=0.001)
     """
     return gradx.adamw(learning_rate, b1, b2, eps, eps_root, mu_dtype, weight_decay, mask, nesterov=nesterov)
 
@@ -106,13 +113,14 @@ def MultiSteps(
     """Gather k gradients and update once; a transformation, with the methods of Optax's class.
 
     >>> import gradx.compat.optax as optax
-    >>> optax.MultiSteps(optax.sgd(0.1), 4).has_updated
+    >>> optax.MultiSteps(optax.sgd(0.1), 4).inner_opt
+    sgd(learning_rate=0.1)
     """
     return gradx.MultiSteps(opt, every_k_schedule, use_grad_mean, should_skip_update_fn, accumulator_dtype)
 
 
-trace = gradx.momentum
-additive_weight_decay = gradx.add_decayed_weights
+trace = as_optax(gradx.momentum)
+additive_weight_decay = as_optax(gradx.add_decayed_weights)
 WeightDecaySchedule = ScheduledState
 
 

@@ -148,12 +148,11 @@ def _walk(node: Any, visit: Callable[[KeyPath, Any, Any], Any], path: KeyPath = 
     if not below or below[0][0] == ():
         return node
     children = []
-    for (key,), child in below:
+    for (key,), child in below:  # what stands at this level comes before what lies below
         name: Any = next((getattr(key, x) for x in ("name", "key", "idx") if hasattr(key, x)), None)
         under = (*path, NamedTupleKey(type(node).__name__, name) if named else key)
-        new = visit(under, name, child) if not hasattr(key, "idx") else child
-        children.append(_walk(child, visit, under) if new is child else new)
-    return treedef.unflatten(children)
+        children.append((under, child, child if hasattr(key, "idx") else visit(under, name, child)))
+    return treedef.unflatten([_walk(old, visit, under) if new is old else new for under, old, new in children])
 
 
 def is_placeholder(x: Any) -> bool:

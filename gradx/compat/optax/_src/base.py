@@ -2,19 +2,15 @@
 
 from gradx import (
     EmptyState as EmptyState,
-    GradientTransformation as GradientTransformation,
     Params as Params,
     ScalarOrSchedule as ScalarOrSchedule,
     Schedule as Schedule,
     Updates as Updates,
-    identity as identity,
-    set_to_zero as set_to_zero,
-    stateless as stateless,
-    stateless_with_tree_map as stateless_with_tree_map,
 )
 from gradx.compat.like_optax.base import (
     NO_PARAMS_MSG as NO_PARAMS_MSG,
     ArrayTree as ArrayTree,
+    GradientTransformation as GradientTransformation,
     GradientTransformationExtraArgs as GradientTransformationExtraArgs,
     MaskOrFn as MaskOrFn,
     OptState as OptState,
@@ -28,4 +24,10 @@ from gradx.compat.like_optax.base import (
     TransformUpdateFn as TransformUpdateFn,
     init_empty_state as init_empty_state,
     with_extra_args_support as with_extra_args_support,
+)
+from gradx.compat.like_optax.factories import (
+    identity as identity,
+    set_to_zero as set_to_zero,
+    stateless as stateless,
+    stateless_with_tree_map as stateless_with_tree_map,
 )

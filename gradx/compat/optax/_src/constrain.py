@@ -1,4 +1,5 @@
 """`optax._src.constrain`, by gradx."""
 
-from gradx import ZeroNansState as ZeroNansState, zero_nans as zero_nans
+from gradx import ZeroNansState as ZeroNansState
 from gradx.compat.like_optax.base import NonNegativeParamsState as NonNegativeParamsState
+from gradx.compat.like_optax.factories import zero_nans as zero_nans

@@ -1,12 +1,10 @@
 """`optax._src.schedule`, by gradx."""
 
 from gradx import (
-    InjectHyperparamsState as InjectHyperparamsState,
     constant_schedule as constant_schedule,
     cosine_decay_schedule as cosine_decay_schedule,
     cosine_onecycle_schedule as cosine_onecycle_schedule,
     exponential_decay as exponential_decay,
-    inject_hyperparams as inject_hyperparams,
     join_schedules as join_schedules,
     linear_onecycle_schedule as linear_onecycle_schedule,
     linear_schedule as linear_schedule,
@@ -17,4 +15,8 @@ from gradx import (
     warmup_constant_schedule as warmup_constant_schedule,
     warmup_cosine_decay_schedule as warmup_cosine_decay_schedule,
     warmup_exponential_decay_schedule as warmup_exponential_decay_schedule,
+)
+from gradx.compat.like_optax.inject import (
+    InjectHyperparamsState as InjectHyperparamsState,
+    inject_hyperparams as inject_hyperparams,
 )

@@ -11,6 +11,13 @@ from gradx import (
     ScaleByRStdDevState as ScaleByRStdDevState,
     ScaleByRStdDevWithCountState as ScaleByRStdDevWithCountState,
     TraceState as TraceState,
+)
+from gradx.compat.like_optax.base import (
+    AddDecayedWeightsState as AddDecayedWeightsState,
+    ScaleByTrustRatioState as ScaleByTrustRatioState,
+    ScaleState as ScaleState,
+)
+from gradx.compat.like_optax.factories import (
     add_decayed_weights as add_decayed_weights,
     add_noise as add_noise,
     centralize as centralize,
@@ -22,11 +29,6 @@ from gradx import (
     scale_by_rss as scale_by_rss,
     scale_by_schedule as scale_by_schedule,
     scale_by_stddev as scale_by_stddev,
-)
-from gradx.compat.like_optax.base import (
-    AddDecayedWeightsState as AddDecayedWeightsState,
-    ScaleByTrustRatioState as ScaleByTrustRatioState,
-    ScaleState as ScaleState,
 )
 from gradx.compat.like_optax.recipes import (
     ScaleByScheduleState as ScaleByScheduleState,

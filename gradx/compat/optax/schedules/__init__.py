@@ -1,12 +1,10 @@
 """`optax.schedules`, by gradx."""
 
 from gradx import (
-    InjectHyperparamsState as InjectHyperparamsState,
     constant_schedule as constant_schedule,
     cosine_decay_schedule as cosine_decay_schedule,
     cosine_onecycle_schedule as cosine_onecycle_schedule,
     exponential_decay as exponential_decay,
-    inject_hyperparams as inject_hyperparams,
     join_schedules as join_schedules,
     linear_onecycle_schedule as linear_onecycle_schedule,
     linear_schedule as linear_schedule,
@@ -19,8 +17,10 @@ from gradx import (
     warmup_exponential_decay_schedule as warmup_exponential_decay_schedule,
 )
 from gradx.compat.like_optax.base import StatefulSchedule as StatefulSchedule
-from gradx.compat.like_optax.schedules import (
+from gradx.compat.like_optax.inject import (
+    InjectHyperparamsState as InjectHyperparamsState,
     InjectStatefulHyperparamsState as InjectStatefulHyperparamsState,
     WrappedSchedule as WrappedSchedule,
+    inject_hyperparams as inject_hyperparams,
     inject_stateful_hyperparams as inject_stateful_hyperparams,
 )

@@ -1,12 +1,10 @@
 """`optax.schedules._inject`, by gradx."""
 
-from gradx import (
+from gradx.compat.like_optax.inject import (
     InjectHyperparamsState as InjectHyperparamsState,
-    WrappedScheduleState as WrappedScheduleState,
-    inject_hyperparams as inject_hyperparams,
-)
-from gradx.compat.like_optax.schedules import (
     InjectStatefulHyperparamsState as InjectStatefulHyperparamsState,
     WrappedSchedule as WrappedSchedule,
+    WrappedScheduleState as WrappedScheduleState,
+    inject_hyperparams as inject_hyperparams,
     inject_stateful_hyperparams as inject_stateful_hyperparams,
 )

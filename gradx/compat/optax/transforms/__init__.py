@@ -8,6 +8,15 @@ from gradx import (
     PartitionState as PartitionState,
     TraceState as TraceState,
     ZeroNansState as ZeroNansState,
+    skip_large_updates as skip_large_updates,
+    skip_not_finite as skip_not_finite,
+)
+from gradx.compat.like_optax.base import (
+    ConditionFn as ConditionFn,
+    NonNegativeParamsState as NonNegativeParamsState,
+    ShouldSkipUpdateFunction as ShouldSkipUpdateFunction,
+)
+from gradx.compat.like_optax.factories import (
     adaptive_grad_clip as adaptive_grad_clip,
     add_decayed_weights as add_decayed_weights,
     add_noise as add_noise,
@@ -18,14 +27,7 @@ from gradx import (
     ema as ema,
     freeze as freeze,
     named_chain as named_chain,
-    skip_large_updates as skip_large_updates,
-    skip_not_finite as skip_not_finite,
     zero_nans as zero_nans,
-)
-from gradx.compat.like_optax.base import (
-    ConditionFn as ConditionFn,
-    NonNegativeParamsState as NonNegativeParamsState,
-    ShouldSkipUpdateFunction as ShouldSkipUpdateFunction,
 )
 from gradx.compat.like_optax.masking import masked as masked, partition as partition
 from gradx.compat.like_optax.recipes import MultiSteps as MultiSteps, trace as trace

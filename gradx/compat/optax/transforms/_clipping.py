@@ -1,6 +1,6 @@
 """`optax.transforms._clipping`, by gradx."""
 
-from gradx import (
+from gradx.compat.like_optax.factories import (
     adaptive_grad_clip as adaptive_grad_clip,
     clip as clip,
     clip_by_block_rms as clip_by_block_rms,

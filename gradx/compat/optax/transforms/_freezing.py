@@ -1,3 +1,3 @@
 """`optax.transforms._freezing`, by gradx."""
 
-from gradx import freeze as freeze
+from gradx.compat.like_optax.factories import freeze as freeze

@@ -1,0 +1,33 @@
+"""The factories that gradx and Optax have alike, under Optax's rules."""
+
+import gradx
+from gradx.compat.like_optax.base import as_optax
+
+adagrad = as_optax(gradx.adagrad)
+adam = as_optax(gradx.adam)
+adamw = as_optax(gradx.adamw)
+adaptive_grad_clip = as_optax(gradx.adaptive_grad_clip)
+add_decayed_weights = as_optax(gradx.add_decayed_weights)
+add_noise = as_optax(gradx.add_noise)
+centralize = as_optax(gradx.centralize)
+chain = as_optax(gradx.chain)
+clip = as_optax(gradx.clip)
+clip_by_block_rms = as_optax(gradx.clip_by_block_rms)
+clip_by_global_norm = as_optax(gradx.clip_by_global_norm)
+ema = as_optax(gradx.ema)
+freeze = as_optax(gradx.freeze)
+identity = as_optax(gradx.identity)
+named_chain = as_optax(gradx.named_chain)
+rmsprop = as_optax(gradx.rmsprop)
+scale = as_optax(gradx.scale)
+scale_by_adadelta = as_optax(gradx.scale_by_adadelta)
+scale_by_adam = as_optax(gradx.scale_by_adam)
+scale_by_rms = as_optax(gradx.scale_by_rms)
+scale_by_rss = as_optax(gradx.scale_by_rss)
+scale_by_schedule = as_optax(gradx.scale_by_schedule)
+scale_by_stddev = as_optax(gradx.scale_by_stddev)
+set_to_zero = as_optax(gradx.set_to_zero)
+sgd = as_optax(gradx.sgd)
+stateless = as_optax(gradx.stateless)
+stateless_with_tree_map = as_optax(gradx.stateless_with_tree_map)
+zero_nans = as_optax(gradx.zero_nans)
