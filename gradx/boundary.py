@@ -40,6 +40,8 @@ def _checked_update(
         params = _without_functions(updates, params)
     if strict:
         _check_call(owner, tx, updates, state, params)
+    if not strict and not tx.is_own:  # another library's user sees what he gave
+        return run_update(tx, updates, state, params, extras)
     lifted = jax.tree.map(_lift_gradient, updates)
     new_updates, new_state = run_update(tx, lifted, state, tree.lift(params), extras)
     if strict:

@@ -141,7 +141,7 @@ def _init(tx: Value, built: Any, params: Params) -> State:
     if is_transformation(built):
         return run_init(built, params)
     # In the precision that update sees; gradx's own factories ask `tree` for it themselves.
-    return built[0](params if tx.is_own else tree.lift(params))
+    return built[0](params if tx.is_own or not tx.is_strict else tree.lift(params))
 
 
 def _update(
@@ -218,13 +218,16 @@ def _wanted(update: UpdateFn) -> _Wanted:
 
 
 def _read_signature(update: UpdateFn) -> _Wanted:
-    parameters = list(inspect.signature(update).parameters.values())[2:]
+    parameters = list(inspect.signature(update).parameters.values())
+    first = next((i for i, p in enumerate(parameters) if p.kind is p.VAR_POSITIONAL), 2)
+    parameters = parameters[min(first, 2) :]  # behind (updates, state), which *args may stand for
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    takes_any = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY, p.POSITIONAL_ONLY)]
     by_position = bool(named) and named[0].kind is not named[0].KEYWORD_ONLY
     if by_position:
         named[0] = named[0].replace(name="params")  # the third argument is the parameters, whatever it is called
     names = [p.name for p in named]
     required = [p.name for p in named if p.default is p.empty]
-    how = "position" if by_position or (takes_all and "params" not in names) else "keyword" if "params" in names else ""
+    how = "position" if by_position or takes_any else "keyword" if takes_all or "params" in names else ""
     return _Wanted(tuple(x for x in names if x != "params"), tuple(required), how, takes_all)

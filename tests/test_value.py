@@ -242,6 +242,31 @@ def test_only_named_extras_arrive():
         tx.update(GRADS, tx.init(PARAMS), PARAMS)
 
 
+def test_an_update_whose_extras_are_all_keywords_gets_the_parameters_among_them():
+    seen = {}
+
+    def update(updates, state, *, value=None, **rest):
+        seen.update(rest, value=value)
+        return updates, state
+
+    tx = gradx.GradientTransformation(lambda params: gradx.EmptyState(), update)
+    tx.update(GRADS, tx.init(PARAMS), PARAMS, value=3.0, other=1.0)
+    assert (seen["value"], seen["other"]) == (3.0, 1.0)
+    assert jax.tree.structure(seen["params"]) == jax.tree.structure(PARAMS)
+
+
+def test_an_update_that_takes_anything_gets_the_parameters_third():
+    seen = []
+
+    def update(*args, **rest):
+        seen.extend(args)
+        return args[:2]
+
+    tx = gradx.GradientTransformation(lambda params: gradx.EmptyState(), update)
+    tx.update(GRADS, tx.init(PARAMS), PARAMS)
+    assert jax.tree.structure(seen[2]) == jax.tree.structure(PARAMS)
+
+
 def test_functions_among_the_extras_reach_the_update():
     @gradx.transformation
     def by_value():
