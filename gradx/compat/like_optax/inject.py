@@ -12,7 +12,7 @@ import numpy as np
 
 from gradx import numerics
 from gradx.compat.like_optax.base import GradientTransformationExtraArgs
-from gradx.typing import DType, Params, Schedule, State, Updates
+from gradx.typing import DType, Params, State, Updates
 
 
 class InjectHyperparamsState(NamedTuple):
@@ -52,7 +52,7 @@ class WrappedSchedule:
     0.9
     """
 
-    def __init__(self, schedule_fn: Schedule) -> None:
+    def __init__(self, schedule_fn: Callable[..., Any]) -> None:
         self.schedule_fn = schedule_fn
 
     def init(self) -> WrappedScheduleState:
@@ -109,7 +109,9 @@ def inject_hyperparams(
 def _injected(
     inner_factory: Callable, signature: inspect.Signature, given: dict[str, Any], static: set[str], dtype: Any
 ) -> GradientTransformationExtraArgs:
-    schedules, numbers, rest = {}, {}, {}
+    schedules: dict[str, Any] = {}
+    numbers: dict[str, Any] = {}
+    rest: dict[str, Any] = {}
     for name, x in given.items():
         if name in static or isinstance(x, bool):
             rest[name] = x

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from gradx.combine import MaskedState, PartitionState
+from gradx.combine import MaskedState, PartitionState, set_to_zero
 from gradx.compat.like_optax.base import as_optax
 from gradx.compat.like_optax.trees import is_placeholder
 from gradx.core import GradientTransformation, Wrapper, run_init, run_update, transformation
@@ -122,3 +122,30 @@ def _update_where(
 
 def _shown(mask: PyTree, tree: PyTree) -> PyTree:
     return jax.tree.map(lambda m, x: x if m else MaskedNode(), mask, tree)
+
+
+def freeze(mask: Any) -> GradientTransformation:
+    """Set the updates to zero where the mask is True.
+
+    >>> import gradx.compat.optax as optax
+    >>> tx = optax.freeze({"w": True, "b": False})
+    >>> float(tx.update({"w": 1.0, "b": 1.0}, tx.init({"w": 0.0, "b": 0.0}))[0]["w"])
+    0.0
+    """
+    return masked(set_to_zero(), mask)
+
+
+def selective_transform(optimizer: GradientTransformation, *, freeze_mask: Any) -> GradientTransformation:
+    """Train where the mask is False, and keep the parameters where it is True.
+
+    >>> import gradx.compat.optax as optax
+    >>> tx = optax.selective_transform(optax.sgd(1.0), freeze_mask={"w": True, "b": False})
+    >>> float(tx.update({"w": 1.0, "b": 1.0}, tx.init({"w": 0.0, "b": 0.0}))[0]["b"])
+    -1.0
+    """
+
+    def labels(params: Params) -> PyTree:
+        del params
+        return jax.tree.map(lambda frozen: "freeze" if frozen else "train", freeze_mask)
+
+    return partition({"train": optimizer, "freeze": set_to_zero()}, labels)

@@ -2,17 +2,21 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 import gradx
 from gradx.compat.like_optax.base import as_optax
+from gradx.compat.like_optax.utilities import check_shapes_equal
 from gradx.core import ScheduledState, transformation
+from gradx.transforms.clip import unit_norm
 from gradx.typing import (
     Decay,
     DType,
     LearningRate,
     Mask,
     NonNegative,
+    Params,
     Positive,
     PositiveInt,
     Schedule,
@@ -132,3 +136,35 @@ def global_norm(updates: Updates) -> Any:
     5.0
     """
     return gradx.tree.norm(updates)
+
+
+@as_optax
+@transformation
+def stateless_with_tree_map(f: Any) -> Any:
+    """Make a transformation of `f(update, param)` on the leaves; the parameter is None where none are given.
+
+    >>> import gradx.compat.optax as optax
+    >>> tx = optax.stateless_with_tree_map(lambda update, param: -update)
+    >>> float(tx.update(4.0, tx.init(0.5))[0])
+    -4.0
+    """
+
+    def update(updates: Updates, params: Params | None) -> Updates:
+        if params is None:
+            return jax.tree.map(lambda u: f(u, None), updates)
+        return jax.tree.map(f, updates, params)
+
+    return gradx.stateless(update)
+
+
+def unitwise_norm(x: Any, axis: int | tuple[int, ...] | None = None) -> jax.Array:
+    """Return the norm of each unit of a layer, in the shape of the array: see `adaptive_grad_clip`."""
+    kept = tuple(range(x.ndim)) if axis is None and jnp.squeeze(x).ndim <= 1 else axis
+    return jnp.broadcast_to(unit_norm(x, kept), x.shape)
+
+
+def unitwise_clip(g_norm: Any, max_norm: Any, grad: Any, div_eps: Any = 1e-6) -> jax.Array:
+    """Return the gradient, scaled where its unit's norm is above `max_norm`."""
+    check_shapes_equal(g_norm, max_norm)
+    check_shapes_equal(g_norm, grad)
+    return jnp.where(g_norm < max_norm, grad, grad * (max_norm / jnp.maximum(g_norm, div_eps)))

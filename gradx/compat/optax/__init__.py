@@ -69,7 +69,6 @@ from gradx.compat.like_optax.factories import (
     clip_by_block_rms as clip_by_block_rms,
     clip_by_global_norm as clip_by_global_norm,
     ema as ema,
-    freeze as freeze,
     identity as identity,
     named_chain as named_chain,
     rmsprop as rmsprop,
@@ -83,7 +82,6 @@ from gradx.compat.like_optax.factories import (
     set_to_zero as set_to_zero,
     sgd as sgd,
     stateless as stateless,
-    stateless_with_tree_map as stateless_with_tree_map,
     zero_nans as zero_nans,
 )
 from gradx.compat.like_optax.inject import (
@@ -96,9 +94,11 @@ from gradx.compat.like_optax.inject import (
 from gradx.compat.like_optax.losses import convex_kl_divergence as convex_kl_divergence
 from gradx.compat.like_optax.masking import (
     MultiTransformState as MultiTransformState,
+    freeze as freeze,
     masked as masked,
     multi_transform as multi_transform,
     partition as partition,
+    selective_transform as selective_transform,
 )
 from gradx.compat.like_optax.recipes import (
     MultiSteps as MultiSteps,
@@ -107,6 +107,7 @@ from gradx.compat.like_optax.recipes import (
     additive_weight_decay as additive_weight_decay,
     global_norm as global_norm,
     scale_by_learning_rate as scale_by_learning_rate,
+    stateless_with_tree_map as stateless_with_tree_map,
     trace as trace,
 )
 from gradx.compat.like_optax.trees import map_params as tree_map_params

@@ -25,9 +25,5 @@ from gradx.compat.like_optax.base import (
     init_empty_state as init_empty_state,
     with_extra_args_support as with_extra_args_support,
 )
-from gradx.compat.like_optax.factories import (
-    identity as identity,
-    set_to_zero as set_to_zero,
-    stateless as stateless,
-    stateless_with_tree_map as stateless_with_tree_map,
-)
+from gradx.compat.like_optax.factories import identity as identity, set_to_zero as set_to_zero, stateless as stateless
+from gradx.compat.like_optax.recipes import stateless_with_tree_map as stateless_with_tree_map

@@ -25,10 +25,19 @@ from gradx.compat.like_optax.factories import (
     clip_by_block_rms as clip_by_block_rms,
     clip_by_global_norm as clip_by_global_norm,
     ema as ema,
-    freeze as freeze,
     named_chain as named_chain,
     zero_nans as zero_nans,
 )
-from gradx.compat.like_optax.masking import masked as masked, partition as partition
-from gradx.compat.like_optax.recipes import MultiSteps as MultiSteps, trace as trace
+from gradx.compat.like_optax.masking import (
+    freeze as freeze,
+    masked as masked,
+    partition as partition,
+    selective_transform as selective_transform,
+)
+from gradx.compat.like_optax.recipes import (
+    MultiSteps as MultiSteps,
+    trace as trace,
+    unitwise_clip as unitwise_clip,
+    unitwise_norm as unitwise_norm,
+)
 from gradx.core import MaskedNode as MaskedNode

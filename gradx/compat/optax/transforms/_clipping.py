@@ -6,3 +6,4 @@ from gradx.compat.like_optax.factories import (
     clip_by_block_rms as clip_by_block_rms,
     clip_by_global_norm as clip_by_global_norm,
 )
+from gradx.compat.like_optax.recipes import unitwise_clip as unitwise_clip, unitwise_norm as unitwise_norm

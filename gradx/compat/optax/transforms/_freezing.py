@@ -1,3 +1,3 @@
 """`optax.transforms._freezing`, by gradx."""
 
-from gradx.compat.like_optax.factories import freeze as freeze
+from gradx.compat.like_optax.masking import freeze as freeze, selective_transform as selective_transform
