@@ -9,8 +9,21 @@ import ast
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 from gradx.compat.differences import BETTER, LEFT_OUT
+
+PARTS = ["assignment", "contrib", "losses", "microbatching", "perturbations", "projections", "schedules"]
+PARTS += ["second_order", "transforms", "tree", "tree_utils"]
+MODULES = ["optax", *(f"optax.{name}" for name in PARTS)]
+HEADING = """\
+# Optax's names in `gradx.compat.optax`
+
+`import gradx.compat.optax as optax` runs a program that was written for Optax; `python -m gradx.compat.check path/`
+says for each name that it uses what it gets. "Same": same arguments, defaults, state fields and, within float32
+rounding, results. Wherever parameters are bfloat16 or float16, states are float32 here.
+
+"""
 
 
 def names_in(source: str) -> dict[str, int]:
@@ -56,12 +69,28 @@ def verdict(name: str) -> str:
     return f"missing: {LEFT_OUT[last]}" if last in LEFT_OUT else "missing"
 
 
+def table() -> str:
+    """Return the names of `gradx.compat.optax` as a table in Markdown."""
+    lines = ["| name | here |", "|---|---|"]
+    for module in MODULES:
+        names = vars(importlib.import_module(f"gradx.compat.{module}"))
+        public = [x for x in names if not x.startswith("_") and not isinstance(names[x], ModuleType)]
+        lines += [f"| `{module}.{name}` | {verdict(f'{module}.{name}')} |" for name in sorted(public)]
+    lines += [f"| `{name}` | left out: {reason} |" for name, reason in sorted(LEFT_OUT.items())]
+    return HEADING + "\n".join(lines) + "\n"
+
+
 def main() -> int:
     """Print a line for each name of each file; the status is 1 if one is missing."""
     parser = argparse.ArgumentParser(prog="python -m gradx.compat.check", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("paths", nargs="+", type=Path, help="Python files, or folders of them")
+    parser.add_argument("paths", nargs="*", type=Path, help="Python files, or folders of them")
+    parser.add_argument("--table", action="store_true", help="print the table of all names instead")
+    arguments = parser.parse_args()
+    if arguments.table:
+        print(table(), end="")
+        return 0
     missing = 0
-    for path in _sources(parser.parse_args().paths):
+    for path in _sources(arguments.paths):
         try:
             names = names_in(path.read_text())
         except (SyntaxError, UnicodeDecodeError) as problem:

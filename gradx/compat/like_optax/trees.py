@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import register_static
 
+from gradx import tree
 from gradx.typing import PyTree, State
 
 KeyPath = tuple[Any, ...]
@@ -137,6 +138,17 @@ def sum(tree: PyTree, associative_reduction: bool = False) -> jax.Array:
     for x in jax.tree.leaves(tree):
         total = total + jnp.sum(x)
     return total
+
+
+def unwrap_random_key_data(input_tree: PyTree) -> PyTree:
+    """Return the tree with the data of its keys in their place.
+
+    >>> from gradx.compat.optax import tree_utils
+    >>> import jax
+    >>> tree_utils.tree_unwrap_random_key_data({"key": jax.random.key(1)})["key"].dtype
+    dtype('uint32')
+    """
+    return tree.unwrap_random_key_data(input_tree)
 
 
 def _walk(node: Any, visit: Callable[[KeyPath, Any, Any], Any], path: KeyPath = ()) -> Any:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 
-from gradx import numerics, tree
+from gradx import linalg, numerics, tree
 
 safe_int32_increment = numerics.safe_increment
 
@@ -34,9 +34,9 @@ def cast_tree(x: Any, dtype: DTypeLike | None) -> Any:
 
 
 def tile_second_to_last_dim(a: ArrayLike) -> jax.Array:
-    """Return `a` repeated along a new axis before its last, as often as that is long."""
+    """Return `a` with a new last axis, along which each entry is repeated as often as the old last axis is long."""
     a = jnp.asarray(a)
-    return jnp.broadcast_to(a[..., None, :], (*a.shape, a.shape[-1]))
+    return jnp.broadcast_to(a[..., None], (*a.shape, a.shape[-1]))
 
 
 def check_subdtype(array: ArrayLike, subdtype: Any) -> None:
@@ -60,10 +60,15 @@ def check_rank(array: ArrayLike, rank: int) -> None:
 def set_diags(a: jax.Array, new_diags: ArrayLike) -> jax.Array:
     """Return a batch of square matrices with other diagonals."""
     new_diags = jnp.asarray(new_diags)
-    if a.ndim != 3 or new_diags.ndim != 2:
-        raise ValueError(f"Expected a batch of matrices and one of diagonals, got {a.shape} and {new_diags.shape}")
-    if a.shape[1] != a.shape[2] or new_diags.shape != a.shape[:2]:
-        raise ValueError(f"Expected square matrices and diagonals of their size, got {a.shape} and {new_diags.shape}")
+    for name, x, axes in (("a", a, 3), ("new_diags", new_diags, 2)):
+        if x.ndim != axes:
+            raise ValueError(f"Expected `{name}` to be a {axes}D array, got {x.ndim}D instead")
+    if a.shape[1] != a.shape[2]:
+        raise ValueError(f"Shape mismatch: expected `a.shape` to be of square matrices, got {a.shape} instead")
+    if new_diags.shape != a.shape[:2]:
+        raise ValueError(
+            f"Shape mismatch: expected `new_diags.shape` to be {a.shape[:2]}, got {new_diags.shape} instead"
+        )
     i = jnp.arange(a.shape[1])
     return a.at[:, i, i].set(new_diags)
 
@@ -105,3 +110,14 @@ def multi_normal(loc: jax.Array, log_scale: jax.Array) -> MultiNormalDiagFromLog
     -1.8379
     """
     return MultiNormalDiagFromLogScale(loc, log_scale)
+
+
+def nnls(A: jax.Array, b: jax.Array, iters: int, unroll: int | bool = 1, L: Any = None) -> jax.Array:
+    """Return the x, nowhere negative, that minimizes the norm of A x - b, in their dtype.
+
+    >>> from gradx.compat.optax import nnls
+    >>> import jax.numpy as jnp
+    >>> [round(float(x), 4) for x in nnls(jnp.eye(2), jnp.array([1.0, -1.0]), 20)]
+    [1.0, 0.0]
+    """
+    return linalg.nnls(A, b, iters, unroll, L).astype(jnp.result_type(A, b))

@@ -106,12 +106,18 @@ from gradx.compat.like_optax.recipes import (
     adadelta as adadelta,
     additive_weight_decay as additive_weight_decay,
     global_norm as global_norm,
+    nadam as nadam,
+    nadamw as nadamw,
     scale_by_learning_rate as scale_by_learning_rate,
     stateless_with_tree_map as stateless_with_tree_map,
     trace as trace,
 )
 from gradx.compat.like_optax.trees import map_params as tree_map_params
-from gradx.compat.like_optax.utilities import multi_normal as multi_normal, safe_int32_increment as safe_int32_increment
+from gradx.compat.like_optax.utilities import (
+    multi_normal as multi_normal,
+    nnls as nnls,
+    safe_int32_increment as safe_int32_increment,
+)
 from gradx.compat.optax import (
     assignment,
     contrib,
@@ -127,11 +133,7 @@ from gradx.compat.optax import (
     tree_utils,
 )
 from gradx.core import MaskedNode as MaskedNode
-from gradx.linalg import (
-    matrix_inverse_pth_root as matrix_inverse_pth_root,
-    nnls as nnls,
-    power_iteration as power_iteration,
-)
+from gradx.linalg import matrix_inverse_pth_root as matrix_inverse_pth_root, power_iteration as power_iteration
 from gradx.losses import (
     cosine_distance as cosine_distance,
     cosine_similarity as cosine_similarity,

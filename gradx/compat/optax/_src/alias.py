@@ -7,4 +7,4 @@ from gradx.compat.like_optax.factories import (
     rmsprop as rmsprop,
     sgd as sgd,
 )
-from gradx.compat.like_optax.recipes import adadelta as adadelta
+from gradx.compat.like_optax.recipes import adadelta as adadelta, nadam as nadam, nadamw as nadamw

@@ -1,8 +1,5 @@
 """`optax._src.linear_algebra`, by gradx."""
 
 from gradx.compat.like_optax.recipes import global_norm as global_norm
-from gradx.linalg import (
-    matrix_inverse_pth_root as matrix_inverse_pth_root,
-    nnls as nnls,
-    power_iteration as power_iteration,
-)
+from gradx.compat.like_optax.utilities import nnls as nnls
+from gradx.linalg import matrix_inverse_pth_root as matrix_inverse_pth_root, power_iteration as power_iteration

@@ -6,6 +6,7 @@ from gradx.compat.like_optax.trees import (
     map_params as map_params,
     set as set,
     sum as sum,
+    unwrap_random_key_data as unwrap_random_key_data,
 )
 from gradx.tree import (
     add as add,
@@ -31,7 +32,6 @@ from gradx.tree import (
     size as size,
     split_key_like as split_key_like,
     sub as sub,
-    unwrap_random_key_data as unwrap_random_key_data,
     update_infinity_moment as update_infinity_moment,
     update_moment as update_moment,
     update_moment_per_elem_norm as update_moment_per_elem_norm,

@@ -7,6 +7,7 @@ from gradx.compat.like_optax.trees import (
     map_params as tree_map_params,
     set as tree_set,
     sum as tree_sum,
+    unwrap_random_key_data as tree_unwrap_random_key_data,
 )
 from gradx.tree import (
     add as tree_add,
@@ -32,7 +33,6 @@ from gradx.tree import (
     size as tree_size,
     split_key_like as tree_split_key_like,
     sub as tree_sub,
-    unwrap_random_key_data as tree_unwrap_random_key_data,
     update_infinity_moment as tree_update_infinity_moment,
     update_moment as tree_update_moment,
     update_moment_per_elem_norm as tree_update_moment_per_elem_norm,
