@@ -31,7 +31,6 @@ FACTORIES = [
     "adan",
     "amsgrad",
     "apply_every",
-    "apply_if_finite",
     "conditionally_mask",
     "conditionally_transform",
     "flatten",

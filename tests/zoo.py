@@ -104,4 +104,10 @@ COMBINATIONS = [
     Row(gradx.inject_hyperparams(gradx.sgd)(warmup, momentum=0.9)),
 ]
 
+WRAPPERS = [
+    Row(gradx.apply_if_finite(gradx.adam(0.01), 3)),
+    Row(gradx.skip_outliers(gradx.sgd(0.1, momentum=0.9), warmup_steps=2)),
+]
+
 ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS
+ZOO += WRAPPERS

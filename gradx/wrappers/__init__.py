@@ -10,17 +10,22 @@ from gradx.wrappers.accumulate import (
     skip_not_finite,
 )
 from gradx.wrappers.inject import InjectHyperparamsState, inject_hyperparams, set_hyperparams
+from gradx.wrappers.skip import ApplyIfFiniteState, SkipOutliersState, apply_if_finite, skip_outliers
 
 __all__ = [
+    "ApplyIfFiniteState",
     "InjectHyperparamsState",
     "MultiSteps",
     "MultiStepsState",
+    "SkipOutliersState",
+    "apply_if_finite",
     "flush",
     "has_updated",
     "inject_hyperparams",
     "set_hyperparams",
     "skip_large_updates",
     "skip_not_finite",
+    "skip_outliers",
 ]
 
 __dir__ = document_all(globals(), __all__)

@@ -1,0 +1,145 @@
+"""Transformations around another: what they leave out, when they run it, and what they show of it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gradx
+from gradx.testing import assert_close
+
+PARAMS = {"w": jnp.array([1.0, -2.0, 3.0]), "b": jnp.array(0.5)}
+NAN = jax.tree.map(lambda p: jnp.full_like(p, jnp.nan), PARAMS)
+ONE_INF = PARAMS | {"b": jnp.float32(-jnp.inf)}
+
+
+def gradient(step):
+    """Another gradient for each step."""
+    return jax.tree.map(lambda p: jnp.cos((step + 1.0) * p), PARAMS)
+
+
+def run(tx, gradients, params=PARAMS, **extras):
+    """Return the updates for a list of gradients, and the last state."""
+    state, history = tx.init(params), []
+    for grads in gradients:
+        updates, state = tx.update(grads, state, params, **extras)
+        history.append(updates)
+    return history, state
+
+
+def is_zero(updates):
+    return all(not np.any(x) for x in jax.tree.leaves(updates))
+
+
+def assert_same_bits(got, expected):
+    assert jax.tree.structure(got) == jax.tree.structure(expected)
+    for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
+
+
+# Steps left out
+
+MIXED = [gradient(0), NAN, ONE_INF, gradient(1), NAN, NAN, NAN, NAN, gradient(2)]
+
+
+def test_apply_if_finite_does_what_optax_does():
+    inner, peer = gradx.sgd(0.1, momentum=0.9), optax.sgd(0.1, momentum=0.9)
+    tx, other = gradx.apply_if_finite(inner, 2), optax.apply_if_finite(peer, 2)
+    state, theirs = tx.init(PARAMS), other.init(PARAMS)
+    for grads in MIXED:
+        updates, state = tx.update(grads, state, PARAMS)
+        expected, theirs = other.update(grads, theirs, PARAMS)
+        assert_close(updates, expected)
+        for name in ("notfinite_count", "last_finite", "total_notfinite"):
+            assert getattr(state, name) == getattr(theirs, name), name
+
+
+@pytest.mark.parametrize("bad", [NAN, ONE_INF], ids=["nan", "inf"])
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize(
+    "make", [lambda x: gradx.apply_if_finite(x, 5), gradx.skip_outliers], ids=["finite", "outlier"]
+)
+def test_a_skipped_step_leaves_the_inner_state_bit_for_bit(make, compiled, bad):
+    tx = make(gradx.adamw(0.1))
+    update = jax.jit(tx.update) if compiled else tx.update
+    _, state = run(tx, [gradient(0)])
+    updates, after = update(bad, state, PARAMS)
+    assert is_zero(updates)
+    assert_same_bits(after.inner_state, state.inner_state)
+
+
+def test_complex_gradients_are_finite_in_both_parts():
+    tx = gradx.apply_if_finite(gradx.sgd(1.0), 5)
+    params = jnp.zeros(2, complex)
+    for bad in (complex(np.nan, 0), complex(0, np.nan), complex(0, np.inf)):
+        updates, _ = tx.update(params.at[1].set(bad), tx.init(params))
+        assert is_zero(updates)
+    assert not is_zero(tx.update(params.at[1].set(3e38 + 3e38j), tx.init(params))[0])
+
+
+def test_what_follows_a_skip_is_as_if_it_had_not_been():
+    tx = gradx.apply_if_finite(gradx.adam(0.1), 5)
+    history, _ = run(tx, MIXED)
+    clean, _ = run(gradx.adam(0.1), [gradient(i) for i in range(3)])
+    assert_close([history[0], history[3], history[8]], clean)
+
+
+def norms(*sizes):
+    return [jnp.array([size, 0.0]) for size in sizes]
+
+
+def skipped(tx, *sizes):
+    history, state = run(tx, norms(*sizes), jnp.zeros(2))
+    return [i for i, updates in enumerate(history) if is_zero(updates)], state
+
+
+def test_outliers_are_skipped_after_the_warmup():
+    tx = gradx.skip_outliers(gradx.sgd(1.0), max_deviations=3.0, warmup_steps=4)
+    found, state = skipped(tx, 1.0, 1.2, 0.8, 50.0, 1.0, 1.1, 500.0, 1.0, np.inf)
+    assert found == [6, 8]
+    assert (int(state.count), int(state.total_skipped), int(state.skipped_in_row)) == (7, 2, 1)
+    found, _ = skipped(tx, np.nan, 1.0)
+    assert found == [0]
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.0])
+def test_mean_and_deviation_are_those_of_the_norms_that_passed(decay):
+    sizes = np.random.default_rng(0).uniform(0.5, 1.5, 40)
+    tx = gradx.skip_outliers(gradx.sgd(1.0), max_deviations=100.0, decay=decay, warmup_steps=0)
+    _, state = skipped(tx, *sizes[:20], 1e6, *sizes[20:])
+    weights = decay ** np.arange(39, -1, -1.0)
+    mean = np.average(sizes, weights=weights)
+    deviation = np.sqrt(np.average((sizes - mean) ** 2, weights=weights))
+    np.testing.assert_allclose([state.mean, state.deviation], [mean, deviation], rtol=1e-5, atol=1e-6)
+
+
+def test_the_bound_lies_at_its_multiple_of_the_deviation():
+    def verdict(size, **options):
+        tx = gradx.skip_outliers(gradx.sgd(1.0), warmup_steps=0, **options)
+        state = tx.init(jnp.zeros(2))._replace(count=jnp.int32(9), mean=jnp.float32(10.0), deviation=jnp.float32(2.0))
+        return is_zero(tx.update(jnp.array([size, 0.0]), state)[0])
+
+    assert [verdict(x, max_deviations=3.0) for x in (15.9, 16.1)] == [False, True]
+    assert [verdict(x) for x in (21.9, 22.1)] == [False, True]
+
+
+def test_a_quiet_run_skips_no_small_rise():
+    tx = gradx.skip_outliers(gradx.sgd(1.0), warmup_steps=2)
+    assert skipped(tx, 1.0, 1.0, 1.0, 1.55, 1.0)[0] == []
+    assert skipped(tx, 1.0, 1.0, 1.0, 1.65, 1.0)[0] == [3]
+
+
+def test_norms_that_stay_large_pass_in_the_end():
+    tx = gradx.skip_outliers(gradx.sgd(1.0), warmup_steps=2, max_consecutive_skips=3)
+    found, state = skipped(tx, 1.0, 1.0, 1.0, *[100.0] * 6)
+    assert found == [3, 4, 5]
+    assert float(state.mean) > 20.0
+    found, _ = skipped(tx, 1.0, 1.0, 1.0, *[np.nan] * 6)
+    assert found == [3, 4, 5, 6, 7, 8]
+
+
+def test_statistics_of_huge_norms_stay_finite():
+    _, state = skipped(gradx.skip_outliers(gradx.sgd(1.0), warmup_steps=9), 1e-15, 9e18, 1e18)
+    assert np.isfinite(state.deviation)
+    assert float(state.deviation) > 1e18
