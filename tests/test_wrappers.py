@@ -98,7 +98,7 @@ def test_outliers_are_skipped_after_the_warmup():
     tx = gradx.skip_outliers(gradx.sgd(1.0), max_deviations=3.0, warmup_steps=4)
     found, state = skipped(tx, 1.0, 1.2, 0.8, 50.0, 1.0, 1.1, 500.0, 1.0, np.inf)
     assert found == [6, 8]
-    assert (int(state.count), int(state.total_skipped), int(state.skipped_in_row)) == (7, 2, 1)
+    assert (int(state.passed), int(state.total_skipped), int(state.skipped_in_row)) == (7, 2, 1)
     found, _ = skipped(tx, np.nan, 1.0)
     assert found == [0]
 
@@ -117,7 +117,7 @@ def test_mean_and_deviation_are_those_of_the_norms_that_passed(decay):
 def test_the_bound_lies_at_its_multiple_of_the_deviation():
     def verdict(size, **options):
         tx = gradx.skip_outliers(gradx.sgd(1.0), warmup_steps=0, **options)
-        state = tx.init(jnp.zeros(2))._replace(count=jnp.int32(9), mean=jnp.float32(10.0), deviation=jnp.float32(2.0))
+        state = tx.init(jnp.zeros(2))._replace(passed=jnp.int32(9), mean=jnp.float32(10.0), deviation=jnp.float32(2.0))
         return is_zero(tx.update(jnp.array([size, 0.0]), state)[0])
 
     assert [verdict(x, max_deviations=3.0) for x in (15.9, 16.1)] == [False, True]

@@ -27,8 +27,8 @@ class ApplyIfFiniteState(NamedTuple):
 class SkipOutliersState(NamedTuple):
     """The state of `skip_outliers`."""
 
-    count: jax.Array
-    """int32[]: the norms that the mean holds: of all steps that were not skipped."""
+    passed: jax.Array
+    """int32[]: the steps that were not skipped, whose norms the mean holds."""
     mean: jax.Array
     """float32[]: the running mean of the gradient's norm."""
     deviation: jax.Array
@@ -83,7 +83,7 @@ def all_finite(updates: Updates) -> jax.Array:
     parts = [part for x in jax.tree.leaves(updates) for part in _real_parts(jax.lax.stop_gradient(x))]
     verdict = jnp.ones((), bool)
     for x in parts:
-        verdict &= jnp.max(jnp.abs(x), initial=0) < jnp.inf  # NaN is the largest of all, and not below
+        verdict &= jnp.isfinite(jnp.max(jnp.abs(x), initial=0))  # NaN is the largest of all
     return verdict
 
 
@@ -159,19 +159,19 @@ def skip_outliers(
         updates: Updates, state: SkipOutliersState, params: Params | None = None, **extras: Any
     ) -> tuple[Updates, SkipOutliersState]:
         norm = jax.lax.stop_gradient(tree.norm(updates)).astype(state.mean.dtype)
-        is_young = state.count < max(warmup_steps, 1)  # the first norm has nothing to be compared with
+        is_young = state.passed < max(warmup_steps, 1)  # the first norm has nothing to be compared with
         usual = (norm <= _bound(state, max_deviations)) | is_young | (state.skipped_in_row >= max_consecutive_skips)
-        ready = usual & (norm < jnp.inf)
+        ready = usual & jnp.isfinite(norm)
         updates, inner_state = update_or_zero(ready, inner, updates, state.inner_state, params, extras)
-        count = numerics.safe_increment(state.count)
+        passed = numerics.safe_increment(state.passed)
         # A weighted mean from the first norm on: it starts at no zero and owes no correction.
-        gathered = numerics.bias_correction(decay, count).astype(norm.dtype)
+        gathered = numerics.bias_correction(decay, passed).astype(norm.dtype)
         share = jnp.minimum((1 - jnp.asarray(decay, norm.dtype)) / gathered, 1)
         gap = norm - state.mean
         mean = state.mean + share * gap
         deviation = jnp.sqrt(1 - share) * _hypot(state.deviation, jnp.sqrt(share) * jnp.abs(gap))
         new_state = SkipOutliersState(
-            count=jnp.where(ready, count, state.count),
+            passed=jnp.where(ready, passed, state.passed),
             mean=jnp.where(ready, mean, state.mean),
             deviation=jnp.where(ready, deviation, state.deviation),
             skipped_in_row=jnp.where(ready, 0, numerics.safe_increment(state.skipped_in_row)),
