@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 import gradx
 from gradx.testing import assert_close
@@ -143,3 +145,130 @@ def test_statistics_of_huge_norms_stay_finite():
     _, state = skipped(gradx.skip_outliers(gradx.sgd(1.0), warmup_steps=9), 1e-15, 9e18, 1e18)
     assert np.isfinite(state.deviation)
     assert float(state.deviation) > 1e18
+
+
+# At some steps only
+
+
+def at_odd_steps(step):
+    return step % 2 == 1
+
+
+@pytest.mark.parametrize("name", ["conditionally_transform", "conditionally_mask"])
+def test_conditional_steps_are_those_of_optax(name):
+    tx = getattr(gradx, name)(gradx.adam(0.1), at_odd_steps)
+    peer = getattr(optax, name)(optax.adam(0.1), at_odd_steps)
+    state, theirs = tx.init(PARAMS), peer.init(PARAMS)
+    for i in range(5):
+        updates, state = tx.update(gradient(i), state, PARAMS)
+        expected, theirs = peer.update(gradient(i), theirs, PARAMS)
+        assert_close(updates, expected)
+    assert state._fields == theirs._fields
+    assert int(state.step) == int(theirs.step) == 5
+
+
+@pytest.mark.parametrize("wrap", [gradx.conditionally_transform, gradx.conditionally_mask])
+def test_the_condition_sees_extras_only_where_they_are_forwarded(wrap):
+    def small(step, *, value, **rest):
+        return value < 1.0
+
+    tx = wrap(gradx.scale(2.0), small, forward_extra_args=True)
+    for value, expected in ((0.5, 2.0), (1.5, 1.0 if wrap is gradx.conditionally_transform else 0.0)):
+        updates, _ = tx.update(PARAMS, tx.init(PARAMS), value=jnp.float32(value), grad=PARAMS)
+        assert_close(updates, gradx.tree.scale(expected, PARAMS))
+    with pytest.raises(TypeError, match="value"):
+        wrap(gradx.scale(2.0), small).update(PARAMS, tx.init(PARAMS), value=jnp.float32(0.5))
+
+
+def test_the_condition_may_be_python_without_jit():
+    def later(step):
+        return True if int(step) > 0 else False  # noqa: SIM210
+
+    history, _ = run(gradx.conditionally_mask(gradx.identity(), later), [PARAMS] * 2)
+    assert is_zero(history[0])
+    assert_close(history[1], PARAMS)
+
+
+def test_a_condition_of_many_bools_is_refused():
+    tx = gradx.conditionally_mask(gradx.identity(), lambda step: jnp.array([True, False]))
+    with pytest.raises(ValueError, match=r"one bool, got shape \(2,\)"):
+        tx.update(PARAMS, tx.init(PARAMS))
+
+
+def test_one_nan_leaves_apply_every_with_the_next_sum():
+    history, _ = run(gradx.apply_every(2), [NAN, gradient(0), gradient(1), gradient(2)])
+    assert all(np.isnan(x).all() for x in jax.tree.leaves(history[1]))
+    assert_close(history[3], gradx.tree.add(gradient(1), gradient(2)))
+
+
+# All in one vector
+
+
+def test_flatten_shows_one_vector_in_the_widest_precision():
+    seen = []
+
+    def update(updates, state, params=None):
+        seen.append((updates, params))
+        return updates, state
+
+    tx = gradx.flatten(gradx.GradientTransformation(lambda params: params, update))
+    params = {"a": jnp.ones((2, 2), jnp.bfloat16), "b": jnp.float32(3.0), "c": None}
+    state = tx.init(params)
+    updates, _ = tx.update(params, state, params)
+    np.testing.assert_array_equal(state, [1, 1, 1, 1, 3])
+    for vector in seen[0]:
+        np.testing.assert_array_equal(vector, [1, 1, 1, 1, 3])
+    assert jax.tree.map(lambda x: (x.shape, str(x.dtype)), updates) == {
+        "a": ((2, 2), "bfloat16"),
+        "b": ((), "float32"),
+        "c": None,
+    }
+
+
+def test_flatten_clips_by_the_norm_of_all():
+    # A block is what Optax calls an array; in one vector there is one.
+    inside, _ = run(gradx.flatten(gradx.clip_by_block_rms(0.1)), [PARAMS])
+    length = gradx.tree.norm(PARAMS) / jnp.sqrt(gradx.tree.size(PARAMS))
+    assert_close(inside[0], gradx.tree.scale(0.1 / length, PARAMS))
+
+
+def test_flatten_takes_real_beside_complex():
+    params = {"real": jnp.array([1.0, 2.0]), "complex": jnp.array([1.0 + 2.0j])}
+    history, _ = run(gradx.flatten(gradx.sgd(1.0)), [params], params)
+    assert_close(history[0], gradx.tree.scale(-1.0, params))
+
+
+def test_flatten_leaves_out_what_has_no_gradient():
+    tx = gradx.flatten(gradx.chain(gradx.add_decayed_weights(0.5), gradx.momentum(0.9)))
+    updates, state = tx.update(PARAMS | {"b": None}, tx.init(PARAMS), PARAMS)
+    assert_close(updates, {"w": 1.5 * PARAMS["w"], "b": None})
+    updates, _ = tx.update(PARAMS, state, PARAMS)
+    assert_close(updates["w"], 1.9 * 1.5 * PARAMS["w"])
+
+
+# Frozen parts
+
+
+def test_selective_transform_freezes_where_the_mask_says():
+    mask = {"w": False, "b": True}
+    peer = optax.selective_transform(optax.adam(0.1), freeze_mask=mask)
+    expected, theirs = peer.update(gradient(0), peer.init(PARAMS), PARAMS)
+    for given in (mask, lambda params: mask):
+        tx = gradx.selective_transform(gradx.adam(0.1), freeze_mask=given)
+        updates, state = tx.update(gradient(0), tx.init(PARAMS), PARAMS)
+        assert_close(updates, expected)
+        assert state.inner_states.keys() == theirs.inner_states.keys()
+    everything = gradx.selective_transform(gradx.adam(0.1), freeze_mask=True)
+    assert is_zero(everything.update(gradient(0), everything.init(PARAMS), PARAMS)[0])
+
+
+def test_flatten_spreads_its_pieces_as_their_leaves_are_on_explicit_axes():
+    mesh = jax.make_mesh((2, 2), ("x", "y"), axis_types=(AxisType.Explicit,) * 2, devices=jax.devices()[:4])
+    with jax.set_mesh(mesh):
+        params = {
+            "w": jax.device_put(jnp.arange(16.0).reshape(4, 4), NamedSharding(mesh, P("x", "y"))),
+            "b": jax.device_put(jnp.arange(4.0), NamedSharding(mesh, P("y"))),
+        }
+        tx = gradx.flatten(gradx.adam(0.1))
+        updates, _ = jax.jit(tx.update)(params, tx.init(params), params)
+        assert jax.tree.map(lambda x: x.sharding, updates) == jax.tree.map(lambda x: x.sharding, params)

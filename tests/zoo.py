@@ -104,9 +104,21 @@ COMBINATIONS = [
     Row(gradx.inject_hyperparams(gradx.sgd)(warmup, momentum=0.9)),
 ]
 
+
+def at_odd_steps(step: Any) -> Any:
+    return step % 2 == 1
+
+
 WRAPPERS = [
     Row(gradx.apply_if_finite(gradx.adam(0.01), 3)),
     Row(gradx.skip_outliers(gradx.sgd(0.1, momentum=0.9), warmup_steps=2)),
+    Row(gradx.conditionally_transform(gradx.adam(0.01), at_odd_steps), trains=False),
+    Row(gradx.conditionally_mask(gradx.adam(0.01), at_odd_steps)),
+    Row(gradx.selective_transform(gradx.adam(0.01), freeze_mask=False)),
+    Row(gradx.apply_every(2), trains=False),
+    Row(gradx.flatten(gradx.adam(0.01))),
+    # a complex number is not negative
+    Row(gradx.keep_params_nonnegative(), skip=("complex",), trains=False),
 ]
 
 ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS

@@ -1,8 +1,14 @@
 """Building blocks: transformations that are no optimizer by themselves."""
 
 from gradx.glossary import document_all
+from gradx.transforms.apply_every import ApplyEvery, apply_every
 from gradx.transforms.clip import adaptive_grad_clip, clip, clip_by_block_rms, clip_by_global_norm
-from gradx.transforms.constrain import ZeroNansState, zero_nans
+from gradx.transforms.constrain import (
+    NonNegativeParamsState,
+    ZeroNansState,
+    keep_params_nonnegative,
+    zero_nans,
+)
 from gradx.transforms.decay import add_decayed_weights
 from gradx.transforms.momentum import EmaState, TraceState, ema, momentum
 from gradx.transforms.noise import AddNoiseState, add_noise
@@ -11,17 +17,21 @@ from gradx.transforms.scale import scale, scale_by_learning_rate, scale_by_sched
 
 __all__ = [
     "AddNoiseState",
+    "ApplyEvery",
     "EmaState",
+    "NonNegativeParamsState",
     "TraceState",
     "ZeroNansState",
     "adaptive_grad_clip",
     "add_decayed_weights",
     "add_noise",
+    "apply_every",
     "centralize",
     "clip",
     "clip_by_block_rms",
     "clip_by_global_norm",
     "ema",
+    "keep_params_nonnegative",
     "momentum",
     "scale",
     "scale_by_learning_rate",

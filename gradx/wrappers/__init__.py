@@ -9,16 +9,28 @@ from gradx.wrappers.accumulate import (
     skip_large_updates,
     skip_not_finite,
 )
+from gradx.wrappers.conditional import (
+    ConditionallyMaskState,
+    ConditionallyTransformState,
+    conditionally_mask,
+    conditionally_transform,
+)
+from gradx.wrappers.flat import flatten
 from gradx.wrappers.inject import InjectHyperparamsState, inject_hyperparams, set_hyperparams
 from gradx.wrappers.skip import ApplyIfFiniteState, SkipOutliersState, apply_if_finite, skip_outliers
 
 __all__ = [
     "ApplyIfFiniteState",
+    "ConditionallyMaskState",
+    "ConditionallyTransformState",
     "InjectHyperparamsState",
     "MultiSteps",
     "MultiStepsState",
     "SkipOutliersState",
     "apply_if_finite",
+    "conditionally_mask",
+    "conditionally_transform",
+    "flatten",
     "flush",
     "has_updated",
     "inject_hyperparams",
