@@ -34,7 +34,6 @@ FACTORIES = [
     "lars",
     "lbfgs",
     "lion",
-    "lookahead",
     "measure_with_ema",
     "monitor",
     "noisy_sgd",

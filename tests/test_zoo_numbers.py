@@ -130,7 +130,15 @@ def test_derivatives_by_every_float_are_finite_differences(row):
 
 COUNTS = ("count", "gradient_step", "hyperparams_states", ".step")
 """Fields that count updates. `mini_step` stays below k, and `num_not_finite` counts the entries of one gradient."""
-COUNTS_OF_SOME = ("steps_since_sync", "notfinite_count", "total_notfinite", "passed", "skipped_in_row", "total_skipped")
+COUNTS_OF_SOME = (
+    "steps_since_sync",
+    "averaged",
+    "notfinite_count",
+    "total_notfinite",
+    "passed",
+    "skipped_in_row",
+    "total_skipped",
+)
 """Fields that count some updates, and may be set back."""
 
 
@@ -148,6 +156,8 @@ IN_TURNS = {
     "apply_every": "its count is set back to 0 by every k-th update",
     "conditionally_transform": "its condition goes by the step",
     "conditionally_mask": "its condition goes by the step",
+    "reset_state": "starts the inner state anew",
+    "overwrite_every": "goes by the step",
 }
 COUNTING = [r for r in ROWS if any(counts_of(jax.eval_shape(r.tx.init, PARAMS))) and not holds(r, IN_TURNS)]
 

@@ -115,6 +115,11 @@ WRAPPERS = [
     Row(gradx.conditionally_transform(gradx.adam(0.01), at_odd_steps), trains=False),
     Row(gradx.conditionally_mask(gradx.adam(0.01), at_odd_steps)),
     Row(gradx.selective_transform(gradx.adam(0.01), freeze_mask=False)),
+    Row(gradx.lookahead(gradx.sgd(0.1, momentum=0.9), 2, 0.5)),
+    Row(gradx.lookahead(gradx.adam(0.01), 3, 0.8, reset_state=True)),
+    Row(gradx.average_params(gradx.adam(0.01))),
+    Row(gradx.average_params(gradx.sgd(0.1), None, start=2, every=2)),
+    Row(gradx.average_params(gradx.sgd(0.1), 0.9, debias=False, overwrite_every=2)),
     Row(gradx.apply_every(2), trains=False),
     Row(gradx.flatten(gradx.adam(0.01))),
     # a complex number is not negative

@@ -9,6 +9,7 @@ from gradx.wrappers.accumulate import (
     skip_large_updates,
     skip_not_finite,
 )
+from gradx.wrappers.average import AverageParamsState, average_params
 from gradx.wrappers.conditional import (
     ConditionallyMaskState,
     ConditionallyTransformState,
@@ -17,23 +18,29 @@ from gradx.wrappers.conditional import (
 )
 from gradx.wrappers.flat import flatten
 from gradx.wrappers.inject import InjectHyperparamsState, inject_hyperparams, set_hyperparams
+from gradx.wrappers.lookahead import LookaheadParams, LookaheadState, lookahead
 from gradx.wrappers.skip import ApplyIfFiniteState, SkipOutliersState, apply_if_finite, skip_outliers
 
 __all__ = [
     "ApplyIfFiniteState",
+    "AverageParamsState",
     "ConditionallyMaskState",
     "ConditionallyTransformState",
     "InjectHyperparamsState",
+    "LookaheadParams",
+    "LookaheadState",
     "MultiSteps",
     "MultiStepsState",
     "SkipOutliersState",
     "apply_if_finite",
+    "average_params",
     "conditionally_mask",
     "conditionally_transform",
     "flatten",
     "flush",
     "has_updated",
     "inject_hyperparams",
+    "lookahead",
     "set_hyperparams",
     "skip_large_updates",
     "skip_not_finite",
