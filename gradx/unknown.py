@@ -34,8 +34,6 @@ FACTORIES = [
     "lars",
     "lbfgs",
     "lion",
-    "measure_with_ema",
-    "monitor",
     "noisy_sgd",
     "normalize_by_update_norm",
     "novograd",
@@ -68,7 +66,6 @@ FACTORIES = [
     "sign_sgd",
     "signum",
     "sm3",
-    "snapshot",
     "yogi",
 ]
 """Factories of `optax` that gradx has not."""

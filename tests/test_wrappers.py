@@ -272,3 +272,59 @@ def test_flatten_spreads_its_pieces_as_their_leaves_are_on_explicit_axes():
         tx = gradx.flatten(gradx.adam(0.1))
         updates, _ = jax.jit(tx.update)(params, tx.init(params), params)
         assert jax.tree.map(lambda x: x.sharding, updates) == jax.tree.map(lambda x: x.sharding, params)
+
+
+# Measurements
+
+
+def largest(updates):
+    return gradx.tree.max(jax.tree.map(jnp.abs, updates))
+
+
+def are_large(updates):
+    return jax.tree.map(lambda u: jnp.mean(jnp.abs(u)) > 0.7, updates)
+
+
+def test_measurements_are_those_of_optax():
+    def of(library):
+        measures = {"largest": largest, "mean": library.measure_with_ema(largest, 0.9)}
+        measures["biased"] = library.measure_with_ema(largest, 0.9, debias=False)
+        return library.chain(library.snapshot("seen", largest), library.scale(0.5), library.monitor(measures))
+
+    ours, theirs = of(gradx), of(optax)
+    state, their_state = ours.init(PARAMS), theirs.init(PARAMS)
+    assert_close(state[0].measurement, their_state[0].measurement)
+    for i in range(4):
+        updates, state = ours.update(gradient(i), state, PARAMS)
+        expected, their_state = theirs.update(gradient(i), their_state, PARAMS)
+        assert_close(updates, expected)
+        assert_close(state[0].measurement, their_state[0].measurement)
+        assert_close(state[2].measurements, their_state[2].measurements)
+    assert float(gradx.tree.get(state, "seen")) == 2 * float(gradx.tree.get(state, "largest"))
+
+
+def test_a_monitor_is_the_same_tree_before_and_after_the_first_update():
+    tx = gradx.monitor({"flags": are_large, "how_often": gradx.measure_with_ema(are_large, 0.5), "weak": lambda u: 1.0})
+
+    def step(state, _):
+        return tx.update(PARAMS, state)[1], None
+
+    state, _ = jax.lax.scan(step, tx.init(PARAMS), length=3)
+    assert jax.tree.map(bool, state.measurements["flags"]) == {"w": True, "b": False}
+    assert jax.tree.map(float, state.measurements["how_often"]) == {"w": 1.0, "b": 0.0}
+    assert float(state.measurements["weak"]) == 1.0
+
+
+def test_a_snapshot_of_the_whole_shares_no_buffer_with_the_parameters():
+    params = gradx.tree.copy(PARAMS)
+    state = gradx.snapshot("all", lambda updates: updates).init(params)
+    assert state.measurement["all"]["w"].unsafe_buffer_pointer() != params["w"].unsafe_buffer_pointer()
+
+
+def test_a_measure_sees_parameters_and_optional_extras():
+    def update(updates, state, params, *, value=0.0):
+        return value + params["b"], state
+
+    tx = gradx.monitor({"sum": gradx.GradientTransformation(lambda params: gradx.EmptyState(), update)})
+    _, state = tx.update(PARAMS, tx.init(PARAMS), PARAMS, value=jnp.float32(2.0))
+    assert float(state.measurements["sum"]) == 2.5

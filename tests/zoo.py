@@ -109,6 +109,8 @@ def at_odd_steps(step: Any) -> Any:
     return step % 2 == 1
 
 
+MEASURES = {"norm": gradx.tree.norm, "mean_norm": gradx.measure_with_ema(gradx.tree.norm, 0.9)}
+
 WRAPPERS = [
     Row(gradx.apply_if_finite(gradx.adam(0.01), 3)),
     Row(gradx.skip_outliers(gradx.sgd(0.1, momentum=0.9), warmup_steps=2)),
@@ -120,6 +122,8 @@ WRAPPERS = [
     Row(gradx.average_params(gradx.adam(0.01))),
     Row(gradx.average_params(gradx.sgd(0.1), None, start=2, every=2)),
     Row(gradx.average_params(gradx.sgd(0.1), 0.9, debias=False, overwrite_every=2)),
+    Row(gradx.snapshot("norm", gradx.tree.norm), trains=False),
+    Row(gradx.monitor(MEASURES), trains=False),
     Row(gradx.apply_every(2), trains=False),
     Row(gradx.flatten(gradx.adam(0.01))),
     # a complex number is not negative

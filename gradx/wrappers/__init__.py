@@ -19,6 +19,7 @@ from gradx.wrappers.conditional import (
 from gradx.wrappers.flat import flatten
 from gradx.wrappers.inject import InjectHyperparamsState, inject_hyperparams, set_hyperparams
 from gradx.wrappers.lookahead import LookaheadParams, LookaheadState, lookahead
+from gradx.wrappers.monitor import MonitorState, SnapshotState, measure_with_ema, monitor, snapshot
 from gradx.wrappers.skip import ApplyIfFiniteState, SkipOutliersState, apply_if_finite, skip_outliers
 
 __all__ = [
@@ -29,9 +30,11 @@ __all__ = [
     "InjectHyperparamsState",
     "LookaheadParams",
     "LookaheadState",
+    "MonitorState",
     "MultiSteps",
     "MultiStepsState",
     "SkipOutliersState",
+    "SnapshotState",
     "apply_if_finite",
     "average_params",
     "conditionally_mask",
@@ -41,10 +44,13 @@ __all__ = [
     "has_updated",
     "inject_hyperparams",
     "lookahead",
+    "measure_with_ema",
+    "monitor",
     "set_hyperparams",
     "skip_large_updates",
     "skip_not_finite",
     "skip_outliers",
+    "snapshot",
 ]
 
 __dir__ = document_all(globals(), __all__)
