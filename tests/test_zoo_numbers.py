@@ -47,6 +47,7 @@ HIDE_NAN = {
     "skip_not_finite": "leaves the mini-step out",
     "apply_if_finite": "leaves the step out",
     "skip_outliers": "leaves the step out",
+    "dynamic_loss_scale": "leaves the step out",
 }
 HIDE_INFINITY = {
     "clip": "brings an infinity to the bound like every other large number",
@@ -54,6 +55,7 @@ HIDE_INFINITY = {
     "skip_not_finite": "leaves the mini-step out",
     "apply_if_finite": "leaves the step out",
     "skip_outliers": "leaves the step out",
+    "dynamic_loss_scale": "leaves the step out",
 }
 HIDE_MINUS_INFINITY = HIDE_INFINITY | {"keep_params_nonnegative": "goes to 0, where it would go below"}
 SPREAD_NAN = {"clip_by_global_norm": "has one norm for all leaves, and nothing is known of it"}
@@ -133,6 +135,7 @@ COUNTS = ("count", "gradient_step", "hyperparams_states", ".step")
 COUNTS_OF_SOME = (
     "steps_since_sync",
     "averaged",
+    "good_steps",
     "notfinite_count",
     "total_notfinite",
     "passed",

@@ -124,6 +124,8 @@ WRAPPERS = [
     Row(gradx.average_params(gradx.sgd(0.1), 0.9, debias=False, overwrite_every=2)),
     Row(gradx.snapshot("norm", gradx.tree.norm), trains=False),
     Row(gradx.monitor(MEASURES), trains=False),
+    Row(gradx.static_loss_scale(gradx.adam(0.01), 8.0)),
+    Row(gradx.dynamic_loss_scale(gradx.adam(0.01), 8.0)),
     Row(gradx.apply_every(2), trains=False),
     Row(gradx.flatten(gradx.adam(0.01))),
     # a complex number is not negative

@@ -19,6 +19,13 @@ from gradx.wrappers.conditional import (
 from gradx.wrappers.flat import flatten
 from gradx.wrappers.inject import InjectHyperparamsState, inject_hyperparams, set_hyperparams
 from gradx.wrappers.lookahead import LookaheadParams, LookaheadState, lookahead
+from gradx.wrappers.loss_scale import (
+    DynamicLossScaleState,
+    LossScaleState,
+    dynamic_loss_scale,
+    scale_loss,
+    static_loss_scale,
+)
 from gradx.wrappers.monitor import MonitorState, SnapshotState, measure_with_ema, monitor, snapshot
 from gradx.wrappers.skip import ApplyIfFiniteState, SkipOutliersState, apply_if_finite, skip_outliers
 
@@ -27,9 +34,11 @@ __all__ = [
     "AverageParamsState",
     "ConditionallyMaskState",
     "ConditionallyTransformState",
+    "DynamicLossScaleState",
     "InjectHyperparamsState",
     "LookaheadParams",
     "LookaheadState",
+    "LossScaleState",
     "MonitorState",
     "MultiSteps",
     "MultiStepsState",
@@ -39,6 +48,7 @@ __all__ = [
     "average_params",
     "conditionally_mask",
     "conditionally_transform",
+    "dynamic_loss_scale",
     "flatten",
     "flush",
     "has_updated",
@@ -46,11 +56,13 @@ __all__ = [
     "lookahead",
     "measure_with_ema",
     "monitor",
+    "scale_loss",
     "set_hyperparams",
     "skip_large_updates",
     "skip_not_finite",
     "skip_outliers",
     "snapshot",
+    "static_loss_scale",
 ]
 
 __dir__ = document_all(globals(), __all__)
