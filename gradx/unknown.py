@@ -7,7 +7,6 @@ PACKAGES = "losses", "tree", "linalg", "projections", "microbatching", "assignme
 
 ELSEWHERE = {
     "trace": "gradx.momentum",
-    "global_norm": "gradx.tree.norm",
     "multi_transform": "gradx.partition",
     "convex_kl_divergence": "gradx.losses.generalized_kl_divergence",
     "with_extra_args_support": "no wrapper: gradx.chain hands extras on",
@@ -18,7 +17,16 @@ ELSEWHERE = {
     "StepLR": "gradx.step_decay_schedule",
     "MultiStepLR": "gradx.multi_step_schedule",
     "CosineAnnealingLR": "gradx.cosine_decay_schedule",
+    "CosineAnnealingWarmRestarts": "gradx.cosine_restarts_schedule",
     "OneCycleLR": "gradx.cosine_onecycle_schedule",
+    "CyclicLR": "gradx.cyclic_schedule",
+    "ExponentialLR": "gradx.exponential_decay(init_value, 1, gamma)",
+    "PolynomialLR": "gradx.polynomial_schedule(init_value, 0.0, power, total_iters)",
+    "LinearLR": "gradx.linear_schedule",
+    "ConstantLR": "gradx.piecewise_constant_schedule(init_value * factor, {total_iters: 1 / factor})",
+    "SequentialLR": "gradx.join_schedules",
+    "LambdaLR": "any function of the step, in the place of a number",
+    "ChainedScheduler": "a product: schedules are multiplied like numbers",
 }
 """Names of other libraries for what is called otherwise here."""
 

@@ -63,7 +63,7 @@ def static_loss_scale(inner: GradientTransformation, loss_scale: PositiveReal = 
 def dynamic_loss_scale(
     inner: GradientTransformation, initial_scale: PositiveReal = 2.0**15, growth_steps: PositiveInt = 2000
 ) -> Any:
-    """Divide the gradient by a scale that is as large as overflow lets it be; the loss was multiplied by it.
+    """Divide the gradient by a scale that is as large as overflow lets it be: `scale_loss` multiplied the loss by it.
 
     A gradient with NaN or infinity is skipped: its update is zero, the inner state stays bit for bit, and the scale is
     halved, to 1 at the least. After `growth_steps` finite ones in a row it is doubled, to 2^127 at the most.
