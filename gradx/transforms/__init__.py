@@ -13,6 +13,14 @@ from gradx.transforms.decay import add_decayed_weights
 from gradx.transforms.momentum import EmaState, TraceState, ema, momentum
 from gradx.transforms.noise import AddNoiseState, add_noise
 from gradx.transforms.normalize import centralize
+from gradx.transforms.plain import (
+    global_norm,
+    incremental_update,
+    init_empty_state,
+    periodic_update,
+    safe_increment,
+    scale_gradient,
+)
 from gradx.transforms.scale import scale, scale_by_learning_rate, scale_by_schedule
 
 __all__ = [
@@ -31,11 +39,17 @@ __all__ = [
     "clip_by_block_rms",
     "clip_by_global_norm",
     "ema",
+    "global_norm",
+    "incremental_update",
+    "init_empty_state",
     "keep_params_nonnegative",
     "momentum",
+    "periodic_update",
+    "safe_increment",
     "scale",
     "scale_by_learning_rate",
     "scale_by_schedule",
+    "scale_gradient",
     "zero_nans",
 ]
 
