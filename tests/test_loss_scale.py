@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 import gradx
 from gradx.testing import assert_close
@@ -86,6 +87,12 @@ def test_the_scale_is_found_wherever_it_stands():
     assert float(gradx.scale_loss(0.5, gradx.adam(0.1).init(PARAMS))) == 0.5
     with pytest.raises(ValueError, match="2 scales"):
         gradx.scale_loss(0.5, gradx.chain(inside, inside).init(PARAMS))
+
+
+def test_the_scale_is_found_in_nnx():
+    tx = gradx.dynamic_loss_scale(gradx.adam(0.1), 4.0)
+    optimizer = nnx.Optimizer(nnx.Linear(3, 2, rngs=nnx.Rngs(0)), tx, wrt=nnx.Param)
+    assert float(gradx.scale_loss(0.5, optimizer.opt_state)) == 2.0
 
 
 def test_a_float16_loss_is_scaled_in_float32():

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from gradx import numerics, tree
 from gradx.core import GradientTransformation, Wrapper, apply_updates, run_init, run_update, transformation
-from gradx.evaluation import map_known
+from gradx.evaluation import map_known, number
 from gradx.sometimes import sometimes
 from gradx.typing import Decay, NonNegativeInt, Params, PositiveInt, State, Updates
 
@@ -25,7 +25,8 @@ class AverageParamsState(NamedTuple):
 
     def eval_params(self, params: Params) -> Params:
         """Return the average, or `params` as long as it holds none."""
-        return map_known(lambda mean, param: jnp.where(self.averaged > 0, mean, param), self.average, params)
+        is_empty = number(self.averaged) == 0
+        return map_known(lambda mean, param: jnp.where(is_empty, param, mean), self.average, params)
 
 
 @transformation

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from gradx import numerics, tree
 from gradx.core import GradientTransformation, Wrapper, run_init, run_update, transformation
+from gradx.evaluation import number
 from gradx.typing import Params, PositiveInt, PositiveReal, State, Updates
 from gradx.wrappers.skip import all_finite, update_or_zero
 
@@ -139,7 +140,7 @@ def scale_loss(loss: jax.Array, state: State) -> jax.Array:
     >>> float(gradx.scale_loss(0.5, tx.init(0.0)))
     4.0
     """
-    found = [x.loss_scale for x in jax.tree.leaves(state, is_leaf=_has_scale) if _has_scale(x)]
+    found = [number(x.loss_scale) for x in jax.tree.leaves(state, is_leaf=_has_scale) if _has_scale(x)]
     if len(found) > 1:
         raise ValueError(f"scale_loss: the state holds {len(found)} scales, and the loss can have one")
     lifted = numerics.lift(loss)
