@@ -167,5 +167,5 @@ def test_each_shard_does_what_it_would_alone(tx):
 def test_a_target_network_is_renewed_in_place():
     new, old = jnp.zeros(1000), jnp.ones(1000)
     program = jax.jit(gradx.periodic_update, donate_argnums=1).lower(new, old, 3, 2).compile()
-    assert program.memory_analysis().temp_size_in_bytes <= 8
+    assert program.memory_analysis().temp_size_in_bytes < 0.1 * old.nbytes
     assert program.memory_analysis().alias_size_in_bytes == old.nbytes

@@ -129,7 +129,7 @@ WRAPPERS = [
     Row(gradx.apply_every(2), trains=False),
     Row(gradx.flatten(gradx.adam(0.01))),
     # a complex number is not negative
-    Row(gradx.keep_params_nonnegative(), skip=("complex",), trains=False),
+    Row(gradx.chain(gradx.sgd(0.1), gradx.keep_params_nonnegative()), skip=("complex",)),
 ]
 
 ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS

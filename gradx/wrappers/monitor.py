@@ -122,7 +122,7 @@ def measure_with_ema(
     State: int32[] and what `measure` returns.
 
     >>> import gradx
-    >>> is_large = gradx.measure_with_ema(lambda updates: gradx.tree.norm(updates) > 1.0, decay=0.9)
+    >>> is_large = gradx.measure_with_ema(lambda updates: gradx.tree.norm(updates) > 1.0, decay=0.5)
     >>> tx = gradx.monitor({"how_often": is_large})
     >>> _, state = tx.update(4.0, tx.init(0.0))
     >>> float(gradx.tree.get(state, "how_often"))
