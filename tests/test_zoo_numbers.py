@@ -57,7 +57,7 @@ HIDE_INFINITY = {
     "skip_outliers": "leaves the step out",
     "dynamic_loss_scale": "leaves the step out",
 }
-HIDE_MINUS_INFINITY = HIDE_INFINITY | {"keep_params_nonnegative": "goes to 0, where it would go below"}
+HIDE_PLUS_INFINITY = HIDE_INFINITY | {"keep_params_nonnegative": "goes to 0, behind a step that would go below"}
 SPREAD_NAN = {"clip_by_global_norm": "has one norm for all leaves, and nothing is known of it"}
 
 
@@ -67,7 +67,7 @@ def test_what_is_no_number_does_not_become_one(row, bad):
     is_nan = np.isnan(bad)
     for leaf, other in (("kernel", "bias"), ("bias", "kernel")):
         updates = updates_of(row.tx, GRADS | {leaf: GRADS[leaf].at[0].set(bad)})
-        hidden = holds(row, HIDE_NAN if is_nan else HIDE_INFINITY if bad > 0 else HIDE_MINUS_INFINITY)
+        hidden = holds(row, HIDE_NAN if is_nan else HIDE_INFINITY if bad < 0 else HIDE_PLUS_INFINITY)
         assert np.isfinite(updates[leaf][0]) == hidden
         assert hidden or not is_nan or np.isnan(updates[leaf][0])
         assert np.all(np.isfinite(updates[other])) != (is_nan and holds(row, SPREAD_NAN))
