@@ -20,7 +20,17 @@ from gradx import (
     tune,
     wrappers,
 )
-from gradx.combine import MaskedState, PartitionState, chain, freeze, masked, named_chain, partition, set_to_zero
+from gradx.combine import (
+    MaskedState,
+    PartitionState,
+    chain,
+    freeze,
+    masked,
+    named_chain,
+    partition,
+    selective_transform,
+    set_to_zero,
+)
 from gradx.core import (
     EmptyState,
     GradientTransformation,
@@ -79,6 +89,7 @@ __all__ = [
     "replace",
     "schedule",
     "schedules",
+    "selective_transform",
     "set_to_zero",
     "stateless",
     "stateless_with_tree_map",

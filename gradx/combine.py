@@ -224,6 +224,31 @@ def freeze(mask: Mask) -> Any:
     return masked(set_to_zero(), mask)
 
 
+@transformation
+def selective_transform(optimizer: GradientTransformation, *, freeze_mask: Mask) -> Any:
+    """Apply `optimizer` where the mask is False, and set the update to zero where it is True.
+
+    Args:
+      optimizer: the transformation; it keeps no state for what is frozen.
+      freeze_mask: where not to train: a pytree of bools (a prefix will do), or a function from the parameters to one.
+
+    State: that of `partition`, labels "train" and "freeze".
+
+    >>> import gradx
+    >>> tx = gradx.selective_transform(gradx.sgd(1.0), freeze_mask={"w": False, "b": True})
+    >>> params = {"w": 0.0, "b": 0.0}
+    >>> updates, _ = tx.update({"w": 4.0, "b": 4.0}, tx.init(params))
+    >>> float(updates["w"]), float(updates["b"])
+    (-4.0, 0.0)
+    """
+
+    def labels(params: Params) -> PyTree:
+        frozen = resolve_mask("selective_transform", freeze_mask, params)
+        return jax.tree.map(lambda leaf: "freeze" if leaf else "train", frozen)
+
+    return partition({"train": optimizer, "freeze": set_to_zero()}, labels)
+
+
 def resolve_mask(owner: str, mask: Mask, params: Params) -> PyTree:
     """Return the mask as a pytree of Python bools that is a prefix of the parameters."""
     resolved = _resolve(owner, "mask", mask, params)

@@ -32,12 +32,29 @@ def map_known(rule: Callable, kept: PyTree, params: Params, *rest: PyTree) -> Pa
     """Return `rule(kept, param, ...)` in the parameter's dtype for each leaf; where `kept` is `None`, the parameter.
 
     For the method `eval_params(self, params)` of a state: masks and partitions leave `None` in the trees that it keeps.
+    Leaves belong together by their order: `nnx.Optimizer` keeps states in boxes of another kind than the model's.
     """
 
     def of(x: Any, param: Any, *others: Any) -> Any:
         return param if x is None else rule(x, param, *others).astype(param.dtype)
 
-    return jax.tree.map(of, kept, params, *rest, is_leaf=lambda x: x is None)
+    leaves, treedef = jax.tree.flatten(params, is_leaf=_is_none)
+    columns = [jax.tree.leaves(tree, is_leaf=_is_none) for tree in (kept, *rest)]
+    if not columns[0]:  # parameters that are one array, left out whole
+        return params
+    if any(len(column) != len(leaves) for column in columns):
+        raise ValueError(f"eval_params: the state keeps {len(columns[0])} arrays, the parameters are {len(leaves)}")
+    return treedef.unflatten(map(of, columns[0], leaves, *columns[1:]))
+
+
+def number(x: Any) -> jax.Array:
+    """Return a scalar of a state without the box in which `nnx.Optimizer` keeps it."""
+    (leaf,) = jax.tree.leaves(x)
+    return leaf
+
+
+def _is_none(x: Any) -> bool:
+    return x is None
 
 
 def _knows_better(x: Any) -> bool:

@@ -7,11 +7,9 @@ PACKAGES = "losses", "tree", "linalg", "projections", "microbatching", "assignme
 
 ELSEWHERE = {
     "trace": "gradx.momentum",
-    "global_norm": "gradx.tree.norm",
     "multi_transform": "gradx.partition",
     "convex_kl_divergence": "gradx.losses.generalized_kl_divergence",
     "with_extra_args_support": "no wrapper: gradx.chain hands extras on",
-    "selective_transform": "gradx.masked",
     "inject_stateful_hyperparams": "gradx.inject_hyperparams",
     "safe_norm": "gradx.tree.norm, whose derivative at 0 is 0",
     "tree_utils": "gradx.tree",
@@ -19,7 +17,16 @@ ELSEWHERE = {
     "StepLR": "gradx.step_decay_schedule",
     "MultiStepLR": "gradx.multi_step_schedule",
     "CosineAnnealingLR": "gradx.cosine_decay_schedule",
+    "CosineAnnealingWarmRestarts": "gradx.cosine_restarts_schedule",
     "OneCycleLR": "gradx.cosine_onecycle_schedule",
+    "CyclicLR": "gradx.cyclic_schedule",
+    "ExponentialLR": "gradx.exponential_decay, as (init_value, 1, gamma)",
+    "PolynomialLR": "gradx.polynomial_schedule, as (init_value, 0.0, power, total_iters)",
+    "LinearLR": "gradx.linear_schedule",
+    "ConstantLR": "gradx.piecewise_constant_schedule, as (init_value * factor, {total_iters: 1 / factor})",
+    "SequentialLR": "gradx.join_schedules",
+    "LambdaLR": "any function of the step, in the place of a number",
+    "ChainedScheduler": "a product: schedules are multiplied like numbers",
 }
 """Names of other libraries for what is called otherwise here."""
 
@@ -30,20 +37,11 @@ FACTORIES = [
     "adamaxw",
     "adan",
     "amsgrad",
-    "apply_every",
-    "apply_if_finite",
-    "conditionally_mask",
-    "conditionally_transform",
-    "flatten",
     "fromage",
-    "keep_params_nonnegative",
     "lamb",
     "lars",
     "lbfgs",
     "lion",
-    "lookahead",
-    "measure_with_ema",
-    "monitor",
     "noisy_sgd",
     "normalize_by_update_norm",
     "novograd",
@@ -76,7 +74,6 @@ FACTORIES = [
     "sign_sgd",
     "signum",
     "sm3",
-    "snapshot",
     "yogi",
 ]
 """Factories of `optax` that gradx has not."""

@@ -272,7 +272,7 @@ adam(0.1)
         ("lion", "gradx.transformation(optax.lion)(...)"),
         ("Lion", "gradx.transformation(optax.lion)(...)"),
         ("muon", "gradx.transformation(optax.contrib.muon)(...)"),
-        ("global_norm", "gradx.tree.norm"),
+        ("safe_norm", "gradx.tree.norm"),
         ("trace", "gradx.momentum"),
         ("softmax_cross_entropy", "gradx.losses.softmax_cross_entropy"),
         ("zzz", "dir(gradx)"),

@@ -104,4 +104,33 @@ COMBINATIONS = [
     Row(gradx.inject_hyperparams(gradx.sgd)(warmup, momentum=0.9)),
 ]
 
+
+def at_odd_steps(step: Any) -> Any:
+    return step % 2 == 1
+
+
+MEASURES = {"norm": gradx.tree.norm, "mean_norm": gradx.measure_with_ema(gradx.tree.norm, 0.9)}
+
+WRAPPERS = [
+    Row(gradx.apply_if_finite(gradx.adam(0.01), 3)),
+    Row(gradx.skip_outliers(gradx.sgd(0.1, momentum=0.9), warmup_steps=2)),
+    Row(gradx.conditionally_transform(gradx.adam(0.01), at_odd_steps), trains=False),
+    Row(gradx.conditionally_mask(gradx.adam(0.01), at_odd_steps)),
+    Row(gradx.selective_transform(gradx.adam(0.01), freeze_mask=False)),
+    Row(gradx.lookahead(gradx.sgd(0.1, momentum=0.9), 2, 0.5)),
+    Row(gradx.lookahead(gradx.adam(0.01), 3, 0.8, reset_state=True)),
+    Row(gradx.average_params(gradx.adam(0.01))),
+    Row(gradx.average_params(gradx.sgd(0.1), None, start=2, every=2)),
+    Row(gradx.average_params(gradx.sgd(0.1), 0.9, debias=False, overwrite_every=2)),
+    Row(gradx.snapshot("norm", gradx.tree.norm), trains=False),
+    Row(gradx.monitor(MEASURES), trains=False),
+    Row(gradx.static_loss_scale(gradx.adam(0.01), 8.0)),
+    Row(gradx.dynamic_loss_scale(gradx.adam(0.01), 8.0)),
+    Row(gradx.apply_every(2), trains=False),
+    Row(gradx.flatten(gradx.adam(0.01))),
+    # a complex number is not negative
+    Row(gradx.chain(gradx.sgd(0.1), gradx.keep_params_nonnegative()), skip=("complex",)),
+]
+
 ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS
+ZOO += WRAPPERS

@@ -5,6 +5,7 @@ from typing import Any
 
 from gradx.glossary import document_all
 from gradx.schedules.cosine import cosine_decay_schedule, cosine_restarts_schedule, sgdr_schedule
+from gradx.schedules.cyclic import cyclic_schedule
 from gradx.schedules.exponential import exponential_decay, inverse_sqrt_schedule, step_decay_schedule
 from gradx.schedules.onecycle import cosine_onecycle_schedule, linear_onecycle_schedule
 from gradx.schedules.piecewise import (
@@ -27,6 +28,7 @@ __all__ = [
     "cosine_decay_schedule",
     "cosine_onecycle_schedule",
     "cosine_restarts_schedule",
+    "cyclic_schedule",
     "exponential_decay",
     "inverse_sqrt_schedule",
     "join_schedules",

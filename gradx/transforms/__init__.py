@@ -1,31 +1,55 @@
 """Building blocks: transformations that are no optimizer by themselves."""
 
 from gradx.glossary import document_all
+from gradx.transforms.apply_every import ApplyEvery, apply_every
 from gradx.transforms.clip import adaptive_grad_clip, clip, clip_by_block_rms, clip_by_global_norm
-from gradx.transforms.constrain import ZeroNansState, zero_nans
+from gradx.transforms.constrain import (
+    NonNegativeParamsState,
+    ZeroNansState,
+    keep_params_nonnegative,
+    zero_nans,
+)
 from gradx.transforms.decay import add_decayed_weights
 from gradx.transforms.momentum import EmaState, TraceState, ema, momentum
 from gradx.transforms.noise import AddNoiseState, add_noise
 from gradx.transforms.normalize import centralize
+from gradx.transforms.plain import (
+    global_norm,
+    incremental_update,
+    init_empty_state,
+    periodic_update,
+    safe_increment,
+    scale_gradient,
+)
 from gradx.transforms.scale import scale, scale_by_learning_rate, scale_by_schedule
 
 __all__ = [
     "AddNoiseState",
+    "ApplyEvery",
     "EmaState",
+    "NonNegativeParamsState",
     "TraceState",
     "ZeroNansState",
     "adaptive_grad_clip",
     "add_decayed_weights",
     "add_noise",
+    "apply_every",
     "centralize",
     "clip",
     "clip_by_block_rms",
     "clip_by_global_norm",
     "ema",
+    "global_norm",
+    "incremental_update",
+    "init_empty_state",
+    "keep_params_nonnegative",
     "momentum",
+    "periodic_update",
+    "safe_increment",
     "scale",
     "scale_by_learning_rate",
     "scale_by_schedule",
+    "scale_gradient",
     "zero_nans",
 ]
 

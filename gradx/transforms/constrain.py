@@ -43,3 +43,36 @@ def zero_nans() -> Any:
         return updates, ZeroNansState(found)
 
     return init, update
+
+
+class NonNegativeParamsState(NamedTuple):
+    """The state of `keep_params_nonnegative`, which keeps none."""
+
+
+def nonnegative_leaf(u: jax.Array, p: jax.Array) -> jax.Array:
+    """Return u, and -p where p + u is below 0."""
+    return jnp.where(p + u < 0, -p, u)
+
+
+@transformation
+def keep_params_nonnegative() -> Any:
+    """Shorten the update of each parameter that would become negative so that it becomes 0; put it last in a chain.
+
+    State: none. Needs: params, at least 0 and real; a negative one is moved to 0.
+
+    >>> import gradx
+    >>> tx = gradx.chain(gradx.sgd(1.0), gradx.keep_params_nonnegative())
+    >>> updates, _ = tx.update(4.0, tx.init(3.0), 3.0)
+    >>> float(updates)
+    -3.0
+    """
+
+    def init(params: Params) -> NonNegativeParamsState:
+        return NonNegativeParamsState()
+
+    def update(
+        updates: Updates, state: NonNegativeParamsState, params: Params
+    ) -> tuple[Updates, NonNegativeParamsState]:
+        return tree.map_leaves(nonnegative_leaf, updates, params), state
+
+    return init, update

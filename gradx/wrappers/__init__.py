@@ -9,19 +9,61 @@ from gradx.wrappers.accumulate import (
     skip_large_updates,
     skip_not_finite,
 )
+from gradx.wrappers.average import AverageParamsState, average_params
+from gradx.wrappers.conditional import (
+    ConditionallyMaskState,
+    ConditionallyTransformState,
+    conditionally_mask,
+    conditionally_transform,
+)
+from gradx.wrappers.flat import flatten
 from gradx.wrappers.inject import InjectHyperparamsState, WrappedScheduleState, inject_hyperparams, set_hyperparams
+from gradx.wrappers.lookahead import LookaheadParams, LookaheadState, lookahead
+from gradx.wrappers.loss_scale import (
+    DynamicLossScaleState,
+    LossScaleState,
+    dynamic_loss_scale,
+    scale_loss,
+    static_loss_scale,
+)
+from gradx.wrappers.monitor import MonitorState, SnapshotState, measure_with_ema, monitor, snapshot
+from gradx.wrappers.skip import ApplyIfFiniteState, SkipOutliersState, apply_if_finite, skip_outliers
 
 __all__ = [
+    "ApplyIfFiniteState",
+    "AverageParamsState",
+    "ConditionallyMaskState",
+    "ConditionallyTransformState",
+    "DynamicLossScaleState",
     "InjectHyperparamsState",
+    "LookaheadParams",
+    "LookaheadState",
+    "LossScaleState",
+    "MonitorState",
     "MultiSteps",
     "MultiStepsState",
+    "SkipOutliersState",
+    "SnapshotState",
     "WrappedScheduleState",
+    "apply_if_finite",
+    "average_params",
+    "conditionally_mask",
+    "conditionally_transform",
+    "dynamic_loss_scale",
+    "flatten",
     "flush",
     "has_updated",
     "inject_hyperparams",
+    "lookahead",
+    "measure_with_ema",
+    "monitor",
+    "scale_loss",
     "set_hyperparams",
     "skip_large_updates",
     "skip_not_finite",
+    "skip_outliers",
+    "snapshot",
+    "static_loss_scale",
 ]
 
 __dir__ = document_all(globals(), __all__)

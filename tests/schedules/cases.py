@@ -102,6 +102,13 @@ ONE_BOW = turning([0, 10, 40], [0.1, 2.0, 1e-3], bow)
 ONE_LINE = turning([0, 10, 20, 40], [0.1, 2.0, 0.1, 1e-3], line)
 STEPS = {3: 0.5, 10: 0.2, 20: 0.5}
 
+
+def cyclic(n: int, scale: Callable[[int, int], float] = lambda cycle, n: 1.0) -> float:
+    """Go up for 10 steps and down for 20, from 0.1; heights above it are `scale(cycle, n)`."""
+    cycle, since = divmod(n, 30)
+    return 0.1 + 0.9 * scale(cycle, n) * (since / 10 if since <= 10 else (30 - since) / 20)
+
+
 CASES = [
     Case(
         "constant", gradx.constant_schedule(0.3), lambda n: 0.3, {0: 0.3, 50: 0.3}, 50,
@@ -128,6 +135,20 @@ CASES = [
         lambda n: (1 - line(0.0, 1.0, n / 30)) ** 0.5, {0: 1.0, 30: 0.0, 31: 0.0}, 30,
         optax=lambda optax: optax.polynomial_schedule(1.0, 0.0, 0.5, 30),
         torch=lambda lr, o: lr.PolynomialLR(o, total_iters=30, power=0.5),
+    ),
+    Case(
+        "cyclic", gradx.cyclic_schedule(0.1, 1.0, 10, 20), cyclic, {0: 0.1, 10: 1.0, 30: 0.1, 40: 1.0}, 100,
+        ends=False,
+    ),
+    Case(
+        "cyclic, halved", gradx.cyclic_schedule(0.1, 1.0, 10, 20, "triangular2"),
+        lambda n: cyclic(n, lambda cycle, n: 0.5**cycle), {0: 0.1, 10: 1.0, 30: 0.1, 40: 0.55}, 100,
+        ends=False,
+    ),
+    Case(
+        "cyclic, exponential", gradx.cyclic_schedule(0.1, 1.0, 10, 20, "exp_range", 0.98),
+        lambda n: cyclic(n, lambda cycle, n: 0.98**n), {0: 0.1, 30: 0.1, 60: 0.1}, 100,
+        ends=False,
     ),
     Case(
         "exponential", gradx.exponential_decay(1.0, 10, 0.5), lambda n: 0.5 ** (n / 10), {0: 1.0, 10: 0.5, 40: 0.0625},

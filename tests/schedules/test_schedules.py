@@ -96,7 +96,10 @@ def test_torch_agrees_at_every_step(case: Case):
     assert furthest(case.ours(steps), theirs) <= FLOAT32
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.ours.name != "sgdr_schedule"], ids=str)
+UP_AND_DOWN = ("sgdr_schedule", "cyclic_schedule")
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.ours.name not in UP_AND_DOWN], ids=str)
 def test_rises_and_falls_where_it_should(case: Case):
     change = np.diff(np.asarray(case.ours(STEPS), np.float64))
     largest = float(np.max(np.abs(np.asarray(case.ours(STEPS)))))
