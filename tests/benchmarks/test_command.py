@@ -213,7 +213,10 @@ def test_help_shows_help_and_measures_nothing(name, capsys):
     assert f"usage: python -m benchmarks.{name} [-h]" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("name", "option"), [("cost", "--out"), ("deviations", "--folder"), ("speed", "--out"), ("sweep", "--out")])
+OUTPUTS = [("cost", "--out"), ("deviations", "--folder"), ("speed", "--out"), ("sweep", "--out")]
+
+
+@pytest.mark.parametrize(("name", "option"), OUTPUTS)
 def test_no_benchmark_measures_what_it_cannot_write(name, option, capsys):
     with pytest.raises(SystemExit) as stopped:
         importlib.import_module(f"benchmarks.{name}").main([option, __file__])
