@@ -314,6 +314,12 @@ def test_a_monitor_is_the_same_tree_before_and_after_the_first_update():
     assert float(state.measurements["weak"]) == 1.0
 
 
+def test_the_mean_of_a_flag_is_how_often():
+    tx = gradx.monitor({"how_often": gradx.measure_with_ema(lambda u: largest(u) > 1.0, 0.5)})
+    _, state = run(tx, [PARAMS, gradx.tree.scale(0.1, PARAMS)])
+    np.testing.assert_allclose(state.measurements["how_often"], 1 / 3, rtol=1e-6)
+
+
 def test_a_snapshot_of_the_whole_shares_no_buffer_with_the_parameters():
     params = gradx.tree.copy(PARAMS)
     state = gradx.snapshot("all", lambda updates: updates).init(params)

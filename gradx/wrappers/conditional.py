@@ -65,7 +65,7 @@ def conditionally_transform(
             new, new_state = run_update(inner, carry[0], carry[1], params, extras)
             return tree.cast_like(new, carry[0]), new_state
 
-        ready = _verdict(should_transform_fn, state.step, extras if forward_extra_args else {})
+        ready = _verdict(should_transform_fn, state.step, forward_extra_args, extras)
         updates, inner_state = sometimes(ready, renew, (updates, state.inner_state))
         return updates, ConditionallyTransformState(inner_state, numerics.safe_increment(state.step))
 
@@ -99,15 +99,15 @@ def conditionally_mask(
     def update(
         updates: Updates, state: ConditionallyMaskState, params: Params | None = None, **extras: Any
     ) -> tuple[Updates, ConditionallyMaskState]:
-        ready = _verdict(should_transform_fn, state.step, extras if forward_extra_args else {})
+        ready = _verdict(should_transform_fn, state.step, forward_extra_args, extras)
         updates, inner_state = update_or_zero(ready, inner, updates, state.inner_state, params, extras)
         return updates, ConditionallyMaskState(numerics.safe_increment(state.step), inner_state)
 
     return Wrapper(init, update, lambda state: [("", inner, state and state.inner_state)])
 
 
-def _verdict(condition: Condition, step: jax.Array, extras: dict[str, Any]) -> Any:
-    verdict = condition(step, **extras)
+def _verdict(condition: Condition, step: jax.Array, forward_extra_args: bool, extras: dict[str, Any]) -> Any:
+    verdict = condition(step, **(extras if forward_extra_args else {}))
     if jnp.shape(verdict) != ():
         raise ValueError(f"should_transform_fn must return one bool, got shape {jnp.shape(verdict)}")
     return verdict

@@ -166,10 +166,10 @@ def skip_outliers(
         passed = numerics.safe_increment(state.passed)
         # A weighted mean from the first norm on: it starts at no zero and owes no correction.
         gathered = numerics.bias_correction(decay, passed).astype(norm.dtype)
-        share = jnp.minimum((1 - jnp.asarray(decay, norm.dtype)) / gathered, 1)
+        share = jax.lax.stop_gradient(jnp.minimum((1 - jnp.asarray(decay, norm.dtype)) / gathered, 1))
         gap = norm - state.mean
         mean = state.mean + share * gap
-        deviation = jnp.sqrt(1 - share) * _hypot(state.deviation, jnp.sqrt(share) * jnp.abs(gap))
+        deviation = jnp.sqrt((1 - share) * state.deviation**2 + share * (1 - share) * gap**2)
         new_state = SkipOutliersState(
             passed=jnp.where(ready, passed, state.passed),
             mean=jnp.where(ready, mean, state.mean),
@@ -185,9 +185,3 @@ def skip_outliers(
 
 def _bound(state: SkipOutliersState, max_deviations: Any) -> jax.Array:
     return state.mean + max_deviations * jnp.maximum(state.deviation, state.mean / 10)
-
-
-def _hypot(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Return sqrt(a² + b²) of two numbers that are not negative, whose squares may overflow."""
-    largest = jnp.maximum(a, b)
-    return largest * jnp.sqrt(numerics.safe_divide(a, largest) ** 2 + numerics.safe_divide(b, largest) ** 2)
