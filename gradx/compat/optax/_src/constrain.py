@@ -2,4 +2,4 @@
 
 from gradx import ZeroNansState as ZeroNansState
 from gradx.compat.like_optax.base import NonNegativeParamsState as NonNegativeParamsState
-from gradx.compat.like_optax.factories import zero_nans as zero_nans
+from gradx.compat.like_optax.factories import keep_params_nonnegative as keep_params_nonnegative, zero_nans as zero_nans

@@ -2,6 +2,7 @@
 
 from gradx import (
     AddNoiseState as AddNoiseState,
+    ApplyEvery as ApplyEvery,
     EmaState as EmaState,
     ScaleByAdaDeltaState as ScaleByAdaDeltaState,
     ScaleByAdamState as ScaleByAdamState,
@@ -20,6 +21,7 @@ from gradx.compat.like_optax.base import (
 from gradx.compat.like_optax.factories import (
     add_decayed_weights as add_decayed_weights,
     add_noise as add_noise,
+    apply_every as apply_every,
     centralize as centralize,
     ema as ema,
     scale as scale,

@@ -1,5 +1,6 @@
 """`optax._src.utils`, by gradx."""
 
+from gradx import scale_gradient as scale_gradient
 from gradx.compat.like_optax.utilities import (
     MultiNormalDiagFromLogScale as MultiNormalDiagFromLogScale,
     canonicalize_dtype as canonicalize_dtype,
