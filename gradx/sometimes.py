@@ -32,4 +32,5 @@ def _vary_as(x: Any, other: Any) -> jax.Array:
 
 
 def _axes(x: Any) -> frozenset:
-    return (x if isinstance(x, jax.ShapeDtypeStruct) else jax.typeof(x)).manual_axis_type.varying
+    kind = (x if isinstance(x, jax.ShapeDtypeStruct) else jax.typeof(x)).manual_axis_type
+    return frozenset() if kind is None else kind.varying  # pmap, and a shard_map without checks, keep no account
