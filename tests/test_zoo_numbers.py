@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gradx
-from tests.zoo import ZOO, Row
+from tests.zoo import LOSS, ZOO, Row
 
 OPTIONS = [
     Row(gradx.scale_by_stddev(initial_scale=0.1, bias_correction=True)),
@@ -35,7 +35,7 @@ def updates_of(tx, grads, steps=2):
     """Return the update of the last step."""
     state, updates = tx.init(PARAMS), None
     for _ in range(steps):
-        updates, state = tx.update(grads, state, PARAMS)
+        updates, state = tx.update(grads, state, PARAMS, **LOSS)
     return updates
 
 
@@ -51,7 +51,11 @@ HIDE_INFINITY = {
     "set_to_zero": "is zero whatever comes",
     "skip_not_finite": "leaves the mini-step out",
 }
-SPREAD_NAN = {"clip_by_global_norm": "has one norm for all leaves, and nothing is known of it"}
+SPREAD_NAN = {
+    "clip_by_global_norm": "has one norm for all leaves, and nothing is known of it",
+    "polyak_sgd": "has one step for all leaves",
+    "scale_by_polyak": "has one step for all leaves",
+}
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -83,7 +87,9 @@ def loss_of(leaves, treedef):
     params, grads = gradx.tree.cast((PARAMS, GRADS), jnp.float64)
     state, loss = tx.init(params), 0.0
     for size in (1.0, -0.7, 1.9, 0.4):
-        updates, state = tx.update({"kernel": size * grads["kernel"], "bias": grads["bias"] / size}, state, params)
+        updates, state = tx.update(
+            {"kernel": size * grads["kernel"], "bias": grads["bias"] / size}, state, params, **LOSS
+        )
         params = gradx.apply_updates(params, updates)
         loss += sum(jnp.sum(jnp.cos(x)) for x in jax.tree.leaves((params, updates)))
     return loss
@@ -150,7 +156,7 @@ def run_from(count, tx, steps=4):  # two updates of MultiSteps
     late = [jnp.int32(count) if counted else x for counted, x in zip(counts_of(start), leaves, strict=True)]
     state, history = treedef.unflatten(late), []
     for _ in range(steps):
-        updates, state = tx.update(GRADS, state, PARAMS)
+        updates, state = tx.update(GRADS, state, PARAMS, **LOSS)
         history.append(updates)
     counts = [int(x) for counted, x in zip(counts_of(state), jax.tree.leaves(state), strict=True) if counted]
     return history, counts
@@ -198,7 +204,7 @@ def on_shards(f, specs, out):
 
 def mapped(tx, params, grads):
     """Return the parameters after an update of each of a batch."""
-    return jax.vmap(lambda p, g: gradx.apply_updates(p, tx.update(g, tx.init(p), p)[0]))(params, grads)
+    return jax.vmap(lambda p, g: gradx.apply_updates(p, tx.update(g, tx.init(p), p, **LOSS)[0]))(params, grads)
 
 
 def scanned(tx, params, grads):
@@ -206,7 +212,7 @@ def scanned(tx, params, grads):
 
     def step(carry, _):
         params, state = carry
-        updates, state = tx.update(grads, state, params)
+        updates, state = tx.update(grads, state, params, **LOSS)
         return (gradx.apply_updates(params, updates), state), None
 
     return jax.lax.scan(step, (params, tx.init(params)), length=2)[0][0]

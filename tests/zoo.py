@@ -104,4 +104,13 @@ COMBINATIONS = [
     Row(gradx.inject_hyperparams(gradx.sgd)(warmup, momentum=0.9)),
 ]
 
-ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS
+LOSS = {"value": 0.7}
+"""What those that ask for the loss are told."""
+
+PARAMETER_FREE = [
+    Row(gradx.polyak_sgd(0.1), extras=LOSS),
+    Row(gradx.polyak_sgd(0.1, warmup, variant="sps+"), extras=LOSS),
+    Row(gradx.scale_by_polyak(eps=0.1), trains=False, extras=LOSS),
+]
+
+ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS + PARAMETER_FREE

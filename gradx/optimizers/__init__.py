@@ -8,6 +8,7 @@ from gradx.glossary import document_all
 from gradx.optimizers.adadelta import ScaleByAdaDeltaState, adadelta, scale_by_adadelta
 from gradx.optimizers.adagrad import ScaleByRssState, adagrad, scale_by_rss
 from gradx.optimizers.adam import ScaleByAdamState, adam, adamw, nadam, nadamw, scale_by_adam
+from gradx.optimizers.polyak import polyak_sgd, scale_by_polyak
 from gradx.optimizers.rmsprop import ScaleByRmsState, ScaleByRStdDevState, rmsprop, scale_by_rms, scale_by_stddev
 from gradx.optimizers.sgd import sgd
 
@@ -23,9 +24,11 @@ __all__ = [
     "adamw",
     "nadam",
     "nadamw",
+    "polyak_sgd",
     "rmsprop",
     "scale_by_adadelta",
     "scale_by_adam",
+    "scale_by_polyak",
     "scale_by_rms",
     "scale_by_rss",
     "scale_by_stddev",
