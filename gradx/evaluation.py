@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from gradx.typing import Params, PyTree, State
 
@@ -35,7 +36,7 @@ def map_known(rule: Callable, kept: PyTree, params: Params, *rest: PyTree) -> Pa
     """
 
     def of(x: Any, param: Any, *others: Any) -> Any:
-        return param if x is None else rule(x, param, *others).astype(param.dtype)
+        return param if x is None else rule(x, param, *others).astype(jnp.result_type(param))
 
     return jax.tree.map(of, kept, params, *rest, is_leaf=lambda x: x is None)
 

@@ -74,3 +74,17 @@ def test_a_loss_of_low_precision_is_lifted():
     low, _ = tx.update(PARAMS, tx.init(PARAMS), value=jnp.bfloat16(1.0))
     full, _ = tx.update(PARAMS, tx.init(PARAMS), value=1.0)
     assert gradx.tree.allclose(low, full, rtol=1e-6)
+
+
+# What a state keeps of the parameters
+
+KEEPS = [gradx.schedule_free_sgd()]
+
+
+@pytest.mark.parametrize("tx", KEEPS, ids=str)
+def test_what_is_kept_is_a_copy_also_where_nothing_is_compiled(tx):
+    """Fault 18: a state that shares a buffer with the parameters cannot be donated with them."""
+    with jax.disable_jit():
+        state = tx.init(PARAMS)
+    buffers = [x.unsafe_buffer_pointer() for x in jax.tree.leaves((PARAMS, state))]
+    assert len(set(buffers)) == len(buffers)

@@ -78,8 +78,15 @@ PLACES = 48
 NOT_SMOOTH_AT_0 = {
     "eta": "a root, whose derivative at 0 is infinite and taken as 0, as add_noise says",
 }
-ABOVE_0 = {"scale_by_adadelta": "eps", "adadelta": "eps", "adaptive_grad_clip": "eps"}
-"""Arguments whose range does not hold 0."""
+ABOVE_0 = {
+    "scale_by_adadelta": ("eps",),
+    "adadelta": ("eps",),
+    "adaptive_grad_clip": ("eps",),
+    "schedule_free": ("b1", "learning_rate"),
+    "schedule_free_sgd": ("b1", "learning_rate", "weight_lr_power"),  # 0 at the start of a warmup, and 0^0 is 1
+    "schedule_free_adamw": ("b1", "learning_rate"),
+}
+"""Arguments whose range does not hold 0, and learning rates that are weights too: all 0, they have no mean."""
 
 
 def loss_of(leaves, treedef):
@@ -106,7 +113,7 @@ def places_of(tx):
     for i, (name, value) in enumerate(leaves_of(tx)):
         argument = re.split(r"\W", name)[-1]
         yield i, value, (0.0, STEP, -STEP), (0.0, 0.5, -0.5)
-        if value and argument not in NOT_SMOOTH_AT_0 and ABOVE_0.get(tx.name) != argument:
+        if value and argument not in NOT_SMOOTH_AT_0 and argument not in ABOVE_0.get(tx.name, ()):
             yield i, 0.0, (0.0, STEP, 2 * STEP), (-1.5, 2.0, -0.5)
 
 

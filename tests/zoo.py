@@ -111,6 +111,9 @@ PARAMETER_FREE = [
     Row(gradx.polyak_sgd(0.1), extras=LOSS),
     Row(gradx.polyak_sgd(0.1, warmup, variant="sps+"), extras=LOSS),
     Row(gradx.scale_by_polyak(eps=0.1), trains=False, extras=LOSS),
+    Row(gradx.schedule_free(gradx.rmsprop(0.1), 0.1, b1=gradx.linear_schedule(0.8, 0.95, 10))),
+    Row(gradx.schedule_free_sgd(0.1, warmup_steps=2, weight_decay=0.1)),
+    Row(gradx.schedule_free_adamw(0.02)),
 ]
 
 ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS + PARAMETER_FREE

@@ -10,7 +10,7 @@ no leaf. Sums, norms and new trees are at least float32, however low the precisi
 
 from gradx.glossary import document_all
 from gradx.tree.arithmetic import add, add_scale, clip, conj, div, mul, real, scale, sub, where
-from gradx.tree.casts import cast, cast_like, dtype, lift, unwrap_random_key_data
+from gradx.tree.casts import cast, cast_like, dtype, lift, real_dtype, unwrap_random_key_data
 from gradx.tree.creation import (
     batch_shape,
     copy,
@@ -18,6 +18,7 @@ from gradx.tree.creation import (
     ones_like,
     random_like,
     real_full_like,
+    scalar_like,
     split_key_like,
     zeros_like,
 )
@@ -56,7 +57,9 @@ __all__ = [
     "paths",
     "random_like",
     "real",
+    "real_dtype",
     "real_full_like",
+    "scalar_like",
     "scale",
     "set",
     "size",

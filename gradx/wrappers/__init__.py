@@ -10,14 +10,18 @@ from gradx.wrappers.accumulate import (
     skip_not_finite,
 )
 from gradx.wrappers.inject import InjectHyperparamsState, inject_hyperparams, set_hyperparams
+from gradx.wrappers.schedule_free import ScheduleFreeState, schedule_free, schedule_free_eval_params
 
 __all__ = [
     "InjectHyperparamsState",
     "MultiSteps",
     "MultiStepsState",
+    "ScheduleFreeState",
     "flush",
     "has_updated",
     "inject_hyperparams",
+    "schedule_free",
+    "schedule_free_eval_params",
     "set_hyperparams",
     "skip_large_updates",
     "skip_not_finite",
