@@ -1,5 +1,7 @@
 """Optimizers that find their own step size: what their rows in the zoo and their trajectories do not show."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,7 +80,7 @@ def test_a_loss_of_low_precision_is_lifted():
 
 # What a state keeps of the parameters
 
-KEEPS = [gradx.schedule_free_sgd()]
+KEEPS = [gradx.schedule_free_sgd(), gradx.prodigy()]
 
 
 @pytest.mark.parametrize("tx", KEEPS, ids=str)
@@ -88,3 +90,43 @@ def test_what_is_kept_is_a_copy_also_where_nothing_is_compiled(tx):
         state = tx.init(PARAMS)
     buffers = [x.unsafe_buffer_pointer() for x in jax.tree.leaves((PARAMS, state))]
     assert len(set(buffers)) == len(buffers)
+
+
+# Leaves without a gradient
+
+WITH_DISTANCES = [gradx.prodigy(), gradx.dadapt_adamw()]
+
+
+@pytest.mark.parametrize("tx", WITH_DISTANCES, ids=str)
+def test_a_leaf_without_gradient_counts_for_nothing(tx):
+    grads = {"w": jnp.array([0.3, 0.1, -0.2]), "b": None}
+    state, alone = tx.init(PARAMS), tx.init({"w": PARAMS["w"]})
+    for _ in range(3):
+        updates, state = tx.update(grads, state, PARAMS, value=1.0)
+        expected, alone = tx.update({"w": grads["w"]}, alone, {"w": PARAMS["w"]}, value=1.0)
+    assert updates["b"] is None
+    np.testing.assert_allclose(updates["w"], expected["w"], rtol=1e-6)
+
+
+# Costs: bytes and temporaries of a whole step, for each parameter
+
+COSTS = {
+    "polyak_sgd": (gradx.polyak_sgd(), 16.1, 0.1),
+    "prodigy": (gradx.prodigy(), 68.1, 0.1),
+    "dadapt_adamw": (gradx.dadapt_adamw(), 76.1, 4.1),
+}
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_bytes_and_temporaries(name):
+    tx, nbytes, temporaries = COSTS[name]
+    params = {"kernel": jnp.ones((500, 400)), "other": jnp.ones((400, 500)), "bias": jnp.ones(1000)}
+
+    @functools.partial(jax.jit, donate_argnums=(0, 1))
+    def step(params, state, grads):
+        updates, state = tx.update(grads, state, params, value=1.0)
+        return gradx.apply_updates(params, updates), state
+
+    compiled, size = step.lower(params, tx.init(params), params).compile(), gradx.tree.size(params)
+    assert compiled.cost_analysis()["bytes accessed"] / size <= nbytes
+    assert compiled.memory_analysis().temp_size_in_bytes / size <= temporaries

@@ -114,6 +114,9 @@ PARAMETER_FREE = [
     Row(gradx.schedule_free(gradx.rmsprop(0.1), 0.1, b1=gradx.linear_schedule(0.8, 0.95, 10))),
     Row(gradx.schedule_free_sgd(0.1, warmup_steps=2, weight_decay=0.1)),
     Row(gradx.schedule_free_adamw(0.02)),
+    Row(gradx.prodigy(estim_lr0=0.01)),
+    Row(gradx.prodigy(warmup, (0.8, 0.99), 0.9, estim_lr0=0.1, weight_decay=0.1, safeguard_warmup=True)),
+    Row(gradx.dadapt_adamw(estim_lr0=0.01, weight_decay=0.1)),
 ]
 
 ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS + PARAMETER_FREE

@@ -8,11 +8,14 @@ from gradx.glossary import document_all
 from gradx.optimizers.adadelta import ScaleByAdaDeltaState, adadelta, scale_by_adadelta
 from gradx.optimizers.adagrad import ScaleByRssState, adagrad, scale_by_rss
 from gradx.optimizers.adam import ScaleByAdamState, adam, adamw, nadam, nadamw, scale_by_adam
+from gradx.optimizers.adaptation import DAdaptAdamWState, ProdigyState, dadapt_adamw, prodigy
 from gradx.optimizers.polyak import polyak_sgd, scale_by_polyak
 from gradx.optimizers.rmsprop import ScaleByRmsState, ScaleByRStdDevState, rmsprop, scale_by_rms, scale_by_stddev
 from gradx.optimizers.sgd import sgd
 
 __all__ = [
+    "DAdaptAdamWState",
+    "ProdigyState",
     "ScaleByAdaDeltaState",
     "ScaleByAdamState",
     "ScaleByRStdDevState",
@@ -22,9 +25,11 @@ __all__ = [
     "adagrad",
     "adam",
     "adamw",
+    "dadapt_adamw",
     "nadam",
     "nadamw",
     "polyak_sgd",
+    "prodigy",
     "rmsprop",
     "scale_by_adadelta",
     "scale_by_adam",

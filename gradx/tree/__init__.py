@@ -24,7 +24,7 @@ from gradx.tree.creation import (
 )
 from gradx.tree.mapping import map_leaves
 from gradx.tree.moments import bias_correction, update_infinity_moment, update_moment, update_moment_per_elem_norm
-from gradx.tree.reductions import allclose, max, min, norm, size, sum, vdot
+from gradx.tree.reductions import allclose, max, min, norm, size, sum, total, vdot
 from gradx.tree.states import get, get_all_with_path, map_params, set
 from gradx.tree.structure import broadcast, map_with_path, paths, unbox
 
@@ -66,6 +66,7 @@ __all__ = [
     "split_key_like",
     "sub",
     "sum",
+    "total",
     "unbox",
     "unwrap_random_key_data",
     "update_infinity_moment",

@@ -66,7 +66,7 @@ def real_full_like(tree: PyTree, fill_value: Any) -> PyTree:
     return jax.tree.map(full, tree)
 
 
-def scalar_like(tree: PyTree, value: ArrayLike) -> jax.Array:
+def scalar_like(tree: PyTree, value: Any) -> jax.Array:
     """Return a number, or an array of numbers, in the `real_dtype` of the leaves: what a state begins to sum or track.
 
     Args:
