@@ -56,7 +56,6 @@ FACTORIES = [
     "scale_by_amsgrad",
     "scale_by_backtracking_linesearch",
     "scale_by_belief",
-    "scale_by_distance_over_gradients",
     "scale_by_factored_rms",
     "scale_by_lbfgs",
     "scale_by_lion",
@@ -82,9 +81,6 @@ FACTORIES = [
 CONTRIB = [
     "acprop",
     "ademamix",
-    "cocob",
-    "dog",
-    "dowg",
     "dpsgd",
     "galore",
     "madgrad",

@@ -78,9 +78,55 @@ def test_a_loss_of_low_precision_is_lifted():
     assert gradx.tree.allclose(low, full, rtol=1e-6)
 
 
+# Distance over gradients
+
+
+@pytest.mark.parametrize(
+    ("init_step", "message"),
+    [
+        (("far", 1.0), r"scale_by_dog: init_step must be \('distance', r\), .* got 'far'"),
+        (("distance", 0.0), r"scale_by_dog: init_step\[1\] must be in \(0, inf\], got 0.0"),
+    ],
+)
+def test_dog_wants_a_first_step_that_it_knows(init_step, message):
+    with pytest.raises(ValueError, match=message):
+        gradx.dog(init_step=init_step)
+
+
+def test_layerwise_dog_is_optaxs_but_for_scalars():
+    """Optax keeps the sum of squares as an array of one, which makes an array of a scalar parameter's update."""
+    transform = pytest.importorskip("optax._src.transform")
+    ours, theirs = gradx.scale_by_distance_over_gradients(0.1), transform.scale_by_distance_over_gradients(0.1)
+    params = {"w": PARAMS["w"], "v": jnp.ones((2, 3))}
+    state, peer = ours.init(params), theirs.init(params)
+    for size in (1.0, 0.3, 2.0):
+        grads = jax.tree.map(lambda p, size=size: size * p - 0.1, params)
+        updates, state = ours.update(grads, state, params)
+        expected, peer = theirs.update(grads, peer, params)
+        assert gradx.tree.allclose(updates, expected, rtol=1e-6)
+        params = gradx.apply_updates(params, gradx.tree.scale(-1.0, updates))
+    scalar = {"b": jnp.float32(2.0)}
+    assert jnp.shape(theirs.update(scalar, theirs.init(scalar), scalar)[0]["b"]) == (1,)
+    assert jnp.shape(ours.update(scalar, ours.init(scalar), scalar)[0]["b"]) == ()
+
+
+def test_the_start_is_kept_in_the_dtype_asked_for():
+    for given, kept in ((None, jnp.float32), ("bfloat16", jnp.bfloat16)):
+        state = gradx.scale_by_distance_over_gradients(param_dtype=given).init(PARAMS)
+        assert gradx.tree.dtype(state.init_params) == kept
+        assert gradx.tree.dtype(state.max_dist) == jnp.float32
+
+
 # What a state keeps of the parameters
 
-KEEPS = [gradx.schedule_free_sgd(), gradx.prodigy()]
+KEEPS = [
+    gradx.schedule_free_sgd(),
+    gradx.prodigy(),
+    gradx.dog(),
+    gradx.dowg(),
+    gradx.scale_by_distance_over_gradients(),
+    gradx.cocob(),
+]
 
 
 @pytest.mark.parametrize("tx", KEEPS, ids=str)
@@ -94,7 +140,14 @@ def test_what_is_kept_is_a_copy_also_where_nothing_is_compiled(tx):
 
 # Leaves without a gradient
 
-WITH_DISTANCES = [gradx.prodigy(), gradx.dadapt_adamw()]
+WITH_DISTANCES = [
+    gradx.prodigy(),
+    gradx.dadapt_adamw(),
+    gradx.dog(init_step=("distance", 0.1)),
+    gradx.dowg(),
+    gradx.scale_by_distance_over_gradients(),
+    gradx.cocob(),
+]
 
 
 @pytest.mark.parametrize("tx", WITH_DISTANCES, ids=str)
@@ -114,6 +167,10 @@ COSTS = {
     "polyak_sgd": (gradx.polyak_sgd(), 16.1, 0.1),
     "prodigy": (gradx.prodigy(), 68.1, 0.1),
     "dadapt_adamw": (gradx.dadapt_adamw(), 76.1, 4.1),
+    "dog": (gradx.dog(), 24.1, 0.1),
+    "dowg": (gradx.dowg(), 24.1, 0.1),
+    "cocob": (gradx.cocob(), 84.1, 0.1),
+    "cocob with decay": (gradx.cocob(weight_decay=0.1), 96.1, 0.1),
 }
 
 

@@ -57,6 +57,10 @@ SPREAD_INFINITY = {
 }
 SPREAD_NAN = {
     "clip_by_global_norm": "has one norm for all leaves, and nothing is known of it",
+    "dog": "has one step for all leaves",
+    "scale_by_dog": "has one step for all leaves",
+    "dowg": "has one step for all leaves",
+    "scale_by_dowg": "has one step for all leaves",
     "polyak_sgd": "has one step for all leaves",
     "scale_by_polyak": "has one step for all leaves",
 } | SPREAD_INFINITY
@@ -86,6 +90,14 @@ ABOVE_0 = {
     "scale_by_adadelta": ("eps",),
     "adadelta": ("eps",),
     "adaptive_grad_clip": ("eps",),
+    "cocob": ("eps",),
+    "scale_by_cocob": ("eps",),
+    # with eps = 0 the first step is as long as the distance at the start, and the largest of both has a kink
+    "scale_by_distance_over_gradients": ("reps_rel", "eps"),
+    "dog": ("init_step", "eps"),
+    "scale_by_dog": ("init_step", "eps"),
+    "dowg": ("init_estim_sq_dist", "eps"),
+    "scale_by_dowg": ("init_estim_sq_dist", "eps"),
     "prodigy": ("betas", "estim_lr0"),  # and the root of b2
     "dadapt_adamw": ("betas", "estim_lr0"),
     "schedule_free": ("b1", "learning_rate"),

@@ -117,6 +117,14 @@ PARAMETER_FREE = [
     Row(gradx.prodigy(estim_lr0=0.01)),
     Row(gradx.prodigy(warmup, (0.8, 0.99), 0.9, estim_lr0=0.1, weight_decay=0.1, safeguard_warmup=True)),
     Row(gradx.dadapt_adamw(estim_lr0=0.01, weight_decay=0.1)),
+    Row(gradx.dog(init_step=("distance", 0.1), weight_decay=0.01, mask=decays)),
+    Row(gradx.dog(init_step=("learning_rate", 0.1))),
+    Row(gradx.scale_by_dog(("heuristic", 0.5)), trains=False),
+    Row(gradx.dowg(init_estim_sq_dist=0.1)),
+    Row(gradx.scale_by_dowg(eps=1.0), trains=False),
+    Row(gradx.scale_by_distance_over_gradients(0.1), trains=False),
+    Row(gradx.cocob(alpha=10.0, weight_decay=0.01)),
+    Row(gradx.scale_by_cocob()),
 ]
 
 ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS + PARAMETER_FREE

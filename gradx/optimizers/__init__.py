@@ -9,15 +9,30 @@ from gradx.optimizers.adadelta import ScaleByAdaDeltaState, adadelta, scale_by_a
 from gradx.optimizers.adagrad import ScaleByRssState, adagrad, scale_by_rss
 from gradx.optimizers.adam import ScaleByAdamState, adam, adamw, nadam, nadamw, scale_by_adam
 from gradx.optimizers.adaptation import DAdaptAdamWState, ProdigyState, dadapt_adamw, prodigy
+from gradx.optimizers.cocob import COCOBState, cocob, scale_by_cocob
+from gradx.optimizers.distance import (
+    DoGState,
+    DoWGState,
+    ScaleByDistanceOverGradientsState,
+    dog,
+    dowg,
+    scale_by_distance_over_gradients,
+    scale_by_dog,
+    scale_by_dowg,
+)
 from gradx.optimizers.polyak import polyak_sgd, scale_by_polyak
 from gradx.optimizers.rmsprop import ScaleByRmsState, ScaleByRStdDevState, rmsprop, scale_by_rms, scale_by_stddev
 from gradx.optimizers.sgd import sgd
 
 __all__ = [
+    "COCOBState",
     "DAdaptAdamWState",
+    "DoGState",
+    "DoWGState",
     "ProdigyState",
     "ScaleByAdaDeltaState",
     "ScaleByAdamState",
+    "ScaleByDistanceOverGradientsState",
     "ScaleByRStdDevState",
     "ScaleByRmsState",
     "ScaleByRssState",
@@ -25,7 +40,10 @@ __all__ = [
     "adagrad",
     "adam",
     "adamw",
+    "cocob",
     "dadapt_adamw",
+    "dog",
+    "dowg",
     "nadam",
     "nadamw",
     "polyak_sgd",
@@ -33,6 +51,10 @@ __all__ = [
     "rmsprop",
     "scale_by_adadelta",
     "scale_by_adam",
+    "scale_by_cocob",
+    "scale_by_distance_over_gradients",
+    "scale_by_dog",
+    "scale_by_dowg",
     "scale_by_polyak",
     "scale_by_rms",
     "scale_by_rss",

@@ -50,7 +50,7 @@ def schedule_free_adamw(
     b1: Interpolation = 0.9,
     b2: Decay = 0.999,
     eps: NonNegative = 1e-8,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: NonNegative | None = None,
     weight_lr_power: NonNegative = 2.0,
     state_dtype: DType | None = None,
 ) -> Any:
@@ -61,6 +61,7 @@ def schedule_free_adamw(
 
     Args:
       warmup_steps: a rise of the learning rate from 0, over so many steps.
+      weight_decay: pull of y towards zero, at least 0, times the learning rate; None is 0.
 
     The rest as in `schedule_free`.
 
@@ -72,11 +73,9 @@ def schedule_free_adamw(
     schedule_free_adamw(warmup_steps=100)
     """
     rate = _warm(learning_rate, warmup_steps)
-    base = chain(
-        scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True),
-        add_decayed_weights(weight_decay),
-        scale_by_learning_rate(rate),
-    )
+    decay = [] if weight_decay is None else [add_decayed_weights(weight_decay)]
+    direction = scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True)
+    base = chain(direction, *decay, scale_by_learning_rate(rate))
     return schedule_free(base, rate, b1, weight_lr_power, state_dtype)
 
 
