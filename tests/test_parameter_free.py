@@ -117,6 +117,111 @@ def test_the_start_is_kept_in_the_dtype_asked_for():
         assert gradx.tree.dtype(state.max_dist) == jnp.float32
 
 
+# A plateau
+
+
+def scales(tx, values):
+    """Return the scale after each value."""
+    state, found = tx.init(0.0), []
+    for value in values:
+        updates, state = tx.update(1.0, state, value=value)
+        found.append(float(updates))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("hyper", "values", "expected"),
+    [
+        # a fall by less than the margin is none, above 0 and below it (fault 6), where Optax sees none at all
+        ({"rtol": 0.1}, [10.0, 8.9, 8.1, 7.2], [1, 1, 0.5, 1 / 2]),
+        ({"rtol": 0.1}, [-10.0, -11.1, -12.1, -13.4], [1, 1, 0.5, 1 / 2]),
+        ({"rtol": 0.0, "atol": 1.0}, [10.0, 8.9, 7.95, 6.8], [1, 1, 0.5, 1 / 2]),
+        ({"rtol": 0.0, "cooldown": 2}, [1.0] * 6, [1, 0.5, 0.5, 0.5, 0.25, 0.25]),
+        ({"rtol": 0.0, "min_scale": 0.3}, [1.0] * 4, [1, 0.5, 0.3, 0.3]),
+        ({"rtol": 0.0, "accumulation_size": 2}, [3.0, 1.0, 2.0, 2.0, 0.0, 1.0], [1, 1, 1, 0.5, 0.5, 0.5]),
+    ],
+    ids=str,
+)
+def test_the_scale_shrinks_on_a_plateau(hyper, values, expected):
+    tx = gradx.reduce_on_plateau(factor=0.5, patience=1, **hyper)
+    np.testing.assert_allclose(scales(tx, values), expected, rtol=1e-6)
+
+
+def test_a_zero_update_has_no_length_and_stays():
+    tx = gradx.normalize()
+    updates, _ = tx.update({"w": jnp.zeros(3)}, tx.init(PARAMS))
+    assert np.array_equal(updates["w"], np.zeros(3))
+
+
+# MoMo
+
+
+@pytest.mark.parametrize("tx", [gradx.momo(0.25), gradx.momo_adam(0.25)], ids=str)
+def test_momos_longest_step_holds_for_the_shortest_gradients(tx):
+    updates, _ = tx.update({"w": jnp.float32(1e-5)}, tx.init({"w": 1.0}), {"w": 1.0}, value=7.0)
+    np.testing.assert_allclose(updates["w"], -0.25 * (1e-5 if tx.name == "momo" else 1.0), rtol=2e-3)
+
+
+def test_momo_with_decay_lands_where_its_model_is_at_the_bound():
+    """The model value + g · (p_new - p) is lower_bound there: Optax misses it."""
+    tx = gradx.momo(1.0, weight_decay=0.5, lower_bound=1.0)
+    updates, _ = tx.update(4.0, tx.init(2.0), 2.0, value=4.0)
+    np.testing.assert_allclose(4.0 + 4.0 * updates, 1.0, rtol=1e-6)
+
+
+# Mechanic and sharpness-aware minimization
+
+
+def test_mechanic_starts_where_training_does():
+    tx = gradx.mechanize(gradx.sgd(1.0), s_init=0.5)
+    other = gradx.tree.scale(3.0, PARAMS)
+    updates, state = tx.update(PARAMS, tx.init(PARAMS), other)
+    expected, fresh = tx.update(PARAMS, tx.init(other), other)
+    assert gradx.tree.allclose(updates, expected)
+    assert gradx.tree.allclose(state.x0, fresh.x0)
+
+
+def test_sam_in_opaque_mode_is_a_whole_round():
+    parts = gradx.sgd(0.1, momentum=0.9), gradx.chain(gradx.normalize(), gradx.sgd(0.3))
+    at_once, apart = gradx.sam(*parts, 3, opaque_mode=True), gradx.sam(*parts, 3)
+    grad_fn = jax.grad(lambda params, i: (1.0 + i) * half_square(params))
+    params, other = PARAMS, PARAMS
+    state, rounds = at_once.init(PARAMS), apart.init(PARAMS)
+    for _ in range(2):
+        updates, state = at_once.update(grad_fn(params, 0.0), state, params, grad_fn=grad_fn)
+        params = gradx.apply_updates(params, updates)
+        home = other
+        for i in (0.0, 0.0, 1.0):  # the first gradient is the caller's
+            assert gradx.tree.allclose(gradx.eval_params(rounds, other), home)
+            updates, rounds = apart.update(grad_fn(other, i), rounds, other)
+            other = gradx.apply_updates(other, updates)
+        assert gradx.tree.allclose(params, other, rtol=1e-5)
+    assert gradx.eval_params(state, params) is params
+
+
+def test_sam_in_opaque_mode_asks_for_the_gradient():
+    tx = gradx.sam(gradx.sgd(0.1), gradx.sgd(0.1), opaque_mode=True)
+    with pytest.raises(TypeError, match="sam needs grad_fn"):
+        tx.update(PARAMS, tx.init(PARAMS), PARAMS)
+
+
+def test_between_two_rounds_of_sam_the_parameters_proper_are_evaluated():
+    tx = gradx.chain(gradx.sam(gradx.sgd(0.1), gradx.sgd(0.3)))
+    updates, state = tx.update(PARAMS, tx.init(PARAMS), PARAMS)
+    climbed = gradx.apply_updates(PARAMS, updates)
+    assert gradx.tree.allclose(gradx.eval_params(state, climbed), PARAMS)
+
+
+def test_sam_averages_its_own_gradients_over_the_batch():
+    tx = gradx.sam(gradx.sgd(1.0), gradx.sgd(0.0), opaque_mode=True, batch_axis_name="batch")
+
+    def step(x):
+        grad_fn = lambda params, i: {"w": x * jnp.ones(())}  # noqa: E731
+        return tx.update(grad_fn({}, 0), tx.init({"w": x}), {"w": x}, grad_fn=grad_fn)[0]["w"]
+
+    np.testing.assert_allclose(jax.vmap(step, axis_name="batch")(jnp.array([1.0, 3.0])), [-2.0, -2.0])
+
+
 # What a state keeps of the parameters
 
 KEEPS = [
@@ -126,6 +231,8 @@ KEEPS = [
     gradx.dowg(),
     gradx.scale_by_distance_over_gradients(),
     gradx.cocob(),
+    gradx.mechanize(gradx.sgd(1.0)),
+    gradx.sam(gradx.sgd(0.1), gradx.sgd(0.1)),
 ]
 
 
@@ -147,6 +254,10 @@ WITH_DISTANCES = [
     gradx.dowg(),
     gradx.scale_by_distance_over_gradients(),
     gradx.cocob(),
+    gradx.momo(),
+    gradx.momo_adam(),
+    gradx.mechanize(gradx.sgd(1.0)),
+    gradx.sam(gradx.sgd(0.1), gradx.sgd(0.1)),
 ]
 
 
@@ -168,6 +279,10 @@ COSTS = {
     "prodigy": (gradx.prodigy(), 68.1, 0.1),
     "dadapt_adamw": (gradx.dadapt_adamw(), 76.1, 4.1),
     "dog": (gradx.dog(), 24.1, 0.1),
+    "momo": (gradx.momo(), 44.1, 0.1),
+    "momo_adam": (gradx.momo_adam(), 80.1, 8.1),
+    "mechanize(adamw)": (gradx.mechanize(gradx.adamw(1.0)), 96.1, 4.1),
+    "sam(adamw)": (gradx.sam(gradx.adamw(0.1), gradx.sgd(0.1)), 84.1, 4.1),
     "dowg": (gradx.dowg(), 24.1, 0.1),
     "cocob": (gradx.cocob(), 84.1, 0.1),
     "cocob with decay": (gradx.cocob(weight_decay=0.1), 96.1, 0.1),

@@ -125,6 +125,15 @@ PARAMETER_FREE = [
     Row(gradx.scale_by_distance_over_gradients(0.1), trains=False),
     Row(gradx.cocob(alpha=10.0, weight_decay=0.01)),
     Row(gradx.scale_by_cocob()),
+    Row(gradx.momo(0.1, weight_decay=0.01), extras=LOSS),
+    Row(gradx.momo(0.1, adapt_lower_bound=True), extras=LOSS),
+    Row(gradx.momo_adam(0.05, weight_decay=0.01), extras=LOSS),
+    Row(gradx.momo_adam(0.05, lower_bound=-1.0, adapt_lower_bound=True), extras=LOSS),
+    Row(gradx.reduce_on_plateau(0.5, patience=2, accumulation_size=2), trains=False, extras=LOSS),
+    Row(gradx.normalize(), trains=False),
+    Row(gradx.mechanize(gradx.adamw(0.1), s_init=0.1)),
+    Row(gradx.sam(gradx.sgd(0.1), gradx.sgd(0.05))),
+    Row(gradx.sam(gradx.adam(0.05), gradx.sgd(0.01, momentum=0.5), 3, reset_state=False)),
 ]
 
 ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS + PARAMETER_FREE

@@ -20,6 +20,7 @@ from gradx.optimizers.distance import (
     scale_by_dog,
     scale_by_dowg,
 )
+from gradx.optimizers.momo import MomoAdamState, MomoState, momo, momo_adam
 from gradx.optimizers.polyak import polyak_sgd, scale_by_polyak
 from gradx.optimizers.rmsprop import ScaleByRmsState, ScaleByRStdDevState, rmsprop, scale_by_rms, scale_by_stddev
 from gradx.optimizers.sgd import sgd
@@ -29,6 +30,8 @@ __all__ = [
     "DAdaptAdamWState",
     "DoGState",
     "DoWGState",
+    "MomoAdamState",
+    "MomoState",
     "ProdigyState",
     "ScaleByAdaDeltaState",
     "ScaleByAdamState",
@@ -44,6 +47,8 @@ __all__ = [
     "dadapt_adamw",
     "dog",
     "dowg",
+    "momo",
+    "momo_adam",
     "nadam",
     "nadamw",
     "polyak_sgd",

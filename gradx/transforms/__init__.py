@@ -6,12 +6,14 @@ from gradx.transforms.constrain import ZeroNansState, zero_nans
 from gradx.transforms.decay import add_decayed_weights
 from gradx.transforms.momentum import EmaState, TraceState, ema, momentum
 from gradx.transforms.noise import AddNoiseState, add_noise
-from gradx.transforms.normalize import centralize
+from gradx.transforms.normalize import centralize, normalize
+from gradx.transforms.plateau import ReduceLROnPlateauState, reduce_on_plateau
 from gradx.transforms.scale import scale, scale_by_learning_rate, scale_by_schedule
 
 __all__ = [
     "AddNoiseState",
     "EmaState",
+    "ReduceLROnPlateauState",
     "TraceState",
     "ZeroNansState",
     "adaptive_grad_clip",
@@ -23,6 +25,8 @@ __all__ = [
     "clip_by_global_norm",
     "ema",
     "momentum",
+    "normalize",
+    "reduce_on_plateau",
     "scale",
     "scale_by_learning_rate",
     "scale_by_schedule",
