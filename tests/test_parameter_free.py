@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import gradx
+from gradx.wrappers.mechanic import tuner_rule
 
 PARAMS = {"w": jnp.array([1.0, -2.0, 0.5]), "b": jnp.array(3.0)}
 
@@ -147,6 +148,11 @@ def test_the_scale_shrinks_on_a_plateau(hyper, values, expected):
     np.testing.assert_allclose(scales(tx, values), expected, rtol=1e-6)
 
 
+def test_means_that_cool_down_do_not_count():
+    tx = gradx.reduce_on_plateau(factor=0.5, patience=2, cooldown=2)
+    assert scales(tx, [1.0] * 7) == [1, 1, 0.5, 0.5, 0.5, 0.5, 0.25]
+
+
 def test_a_zero_update_has_no_length_and_stays():
     tx = gradx.normalize()
     updates, _ = tx.update({"w": jnp.zeros(3)}, tx.init(PARAMS))
@@ -181,6 +187,13 @@ def test_mechanic_starts_where_training_does():
     assert gradx.tree.allclose(state.x0, fresh.x0)
 
 
+def test_a_tuner_of_mechanic_that_has_lost_bets_what_it_began_with():
+    r, m, v, s = (jnp.array([x]) for x in (-8.0, 2.0, 1.0, 0.5))
+    r, m, v, s = tuner_rule(r, m, v, s, jnp.float32(3.0), jnp.array([0.5]), eps=0.0, s_init=0.1)
+    np.testing.assert_allclose([r[0], m[0], v[0]], [-4.0 + 2.0 * 0.5, 3.0, 0.25 + 9.0])
+    np.testing.assert_allclose(s[0], 0.1 * 3.0 / np.sqrt(9.25), rtol=1e-6)
+
+
 def test_sam_in_opaque_mode_is_a_whole_round():
     parts = gradx.sgd(0.1, momentum=0.9), gradx.chain(gradx.normalize(), gradx.sgd(0.3))
     at_once, apart = gradx.sam(*parts, 3, opaque_mode=True), gradx.sam(*parts, 3)
@@ -197,6 +210,13 @@ def test_sam_in_opaque_mode_is_a_whole_round():
             other = gradx.apply_updates(other, updates)
         assert gradx.tree.allclose(params, other, rtol=1e-5)
     assert gradx.eval_params(state, params) is params
+
+
+@pytest.mark.parametrize("resets", [True, False])
+def test_sam_in_opaque_mode_resets_the_adversary_if_told(resets):
+    tx = gradx.sam(gradx.sgd(0.1), gradx.sgd(0.1, momentum=0.5), reset_state=resets, opaque_mode=True)
+    _, state = tx.update(PARAMS, tx.init(PARAMS), PARAMS, grad_fn=lambda params, i: params)
+    assert bool(gradx.tree.allclose(state.adv_state, tx.init(PARAMS).adv_state)) == resets
 
 
 def test_sam_in_opaque_mode_asks_for_the_gradient():
