@@ -45,6 +45,7 @@ from gradx.evaluation import eval_params
 from gradx.glossary import document_all
 from gradx.hyperparams import concrete, hyperparams, replace
 from gradx.optimizers import *
+from gradx.recipes.schedule_free import schedule_free_adamw, schedule_free_sgd
 from gradx.scheduled import schedule
 from gradx.schedules import *
 from gradx.transforms import *
@@ -88,6 +89,8 @@ __all__ = [
     "recipes",
     "replace",
     "schedule",
+    "schedule_free_adamw",
+    "schedule_free_sgd",
     "schedules",
     "selective_transform",
     "set_to_zero",

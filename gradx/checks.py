@@ -33,6 +33,15 @@ def hyperparameter(owner: str, name: str, value: Any, allowed: Range) -> Any:
     return number if isinstance(value, int | np.integer | np.float64 | np.ndarray) else value
 
 
+def one_number(owner: str, name: str, value: Any) -> jax.Array:
+    """Return an extra that must be one number, the loss say, as an array of at least float32."""
+    if np.ndim(value) != 0 or not jnp.issubdtype(dtype_of(value), jnp.number) or jnp.iscomplexobj(value):
+        raise TypeError(f"{owner}: {name} must be one real number, got {describe(value)}")
+    dtype = dtype_of(value)
+    is_wide = jnp.issubdtype(dtype, jnp.inexact) and dtype.itemsize >= 4
+    return jnp.asarray(value) if is_wide else jnp.asarray(value, jnp.float32)
+
+
 def _as_number(x: Any) -> float | None:
     is_real = isinstance(x, numbers.Real | np.ndarray) and not isinstance(x, bool)
     return float(x) if is_real and np.asarray(x).dtype != bool else None

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from gradx.typing import Params, PyTree, State
 
@@ -36,7 +37,7 @@ def map_known(rule: Callable, kept: PyTree, params: Params, *rest: PyTree) -> Pa
     """
 
     def of(x: Any, param: Any, *others: Any) -> Any:
-        return param if x is None else rule(x, param, *others).astype(param.dtype)
+        return param if x is None else rule(x, param, *others).astype(jnp.result_type(param))
 
     leaves, treedef = jax.tree.flatten(params, is_leaf=_is_none)
     columns = [jax.tree.leaves(tree, is_leaf=_is_none) for tree in (kept, *rest)]

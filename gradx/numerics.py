@@ -14,6 +14,13 @@ def abs_sq(x: jax.Array) -> jax.Array:
     return x * x
 
 
+def overlap(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Return the real inner product, Re sum conj(x) · y; products and a sum leave a sharded array where it is."""
+    if jnp.iscomplexobj(x) or jnp.iscomplexobj(y):
+        return jnp.sum(jnp.real(x) * jnp.real(y) + jnp.imag(x) * jnp.imag(y))
+    return jnp.sum(x * y)
+
+
 @jax.custom_jvp
 def safe_sqrt(x: jax.Array) -> jax.Array:
     """Square root whose derivative at 0 is 0 instead of infinity.

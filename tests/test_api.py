@@ -77,6 +77,7 @@ def test_optax_names_are_there():
         "nadam": "no nesterov argument: it would make nadam adam",
         "nadamw": "no nesterov argument: it would make nadamw adamw",
         "MultiSteps": "a function; accumulator_dtype None means at least float32",
+        "scale_by_distance_over_gradients": "param_dtype None means at least float32",
         "masked": "no mask_compatible_extra_args",
         "partition": "no mask_compatible_extra_args",
         "chain": "the parts are called parts",

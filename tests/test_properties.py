@@ -15,7 +15,7 @@ from gradx.arguments import Arguments
 from gradx.testing import Subject, assert_close
 from gradx.typing import Range
 from tests import zoo
-from tests.zoo import ZOO
+from tests.zoo import LOSS, ZOO
 
 examples = functools.partial(settings, derandomize=True, deadline=None, database=None)
 """How many to draw; always the same ones."""
@@ -36,7 +36,7 @@ def normal(seed, *shape):
 def run(tx, gradients, params):
     state, history = tx.init(params), []
     for grads in gradients:
-        updates, state = tx.update(grads, state, params)
+        updates, state = tx.update(grads, state, params, **LOSS)
         history.append(updates)
     return history
 
@@ -99,9 +99,9 @@ PARTS = [row.tx for row in ZOO if row.tx.name != "add_noise"]
 @given(*[st.sampled_from(PARTS)] * 3)
 def test_chains_associate(a, b, c):
     flat, left, right = gradx.chain(a, b, c), gradx.chain(gradx.chain(a, b), c), gradx.chain(a, gradx.chain(b, c))
-    expected = Subject(flat).run(2)[0]
+    expected = Subject(flat, extras=LOSS).run(2)[0]
     for nested in (left, right):
-        assert_close(Subject(nested).run(2)[0], expected)
+        assert_close(Subject(nested, extras=LOSS).run(2)[0], expected)
 
 
 # Bounds

@@ -132,5 +132,37 @@ WRAPPERS = [
     Row(gradx.chain(gradx.sgd(0.1), gradx.keep_params_nonnegative()), skip=("complex",)),
 ]
 
-ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS
-ZOO += WRAPPERS
+
+LOSS = {"value": 0.7}
+"""What those that ask for the loss are told."""
+
+PARAMETER_FREE = [
+    Row(gradx.polyak_sgd(0.1), extras=LOSS),
+    Row(gradx.polyak_sgd(0.1, warmup, variant="sps+"), extras=LOSS),
+    Row(gradx.scale_by_polyak(eps=0.1), trains=False, extras=LOSS),
+    Row(gradx.schedule_free(gradx.rmsprop(0.1), 0.1, b1=gradx.linear_schedule(0.8, 0.95, 10))),
+    Row(gradx.schedule_free_sgd(0.1, warmup_steps=2, weight_decay=0.1)),
+    Row(gradx.schedule_free_adamw(0.02)),
+    Row(gradx.prodigy(estim_lr0=0.01)),
+    Row(gradx.prodigy(warmup, (0.8, 0.99), 0.9, estim_lr0=0.1, weight_decay=0.1, safeguard_warmup=True)),
+    Row(gradx.dadapt_adamw(estim_lr0=0.01, weight_decay=0.1)),
+    Row(gradx.dog(init_step=("distance", 0.1), weight_decay=0.01, mask=decays)),
+    Row(gradx.dog(init_step=("learning_rate", 0.1))),
+    Row(gradx.scale_by_dog(("heuristic", 0.5)), trains=False),
+    Row(gradx.dowg(init_estim_sq_dist=0.1)),
+    Row(gradx.scale_by_dowg(eps=1.0), trains=False),
+    Row(gradx.scale_by_distance_over_gradients(0.1), trains=False),
+    Row(gradx.cocob(alpha=10.0, weight_decay=0.01)),
+    Row(gradx.scale_by_cocob()),
+    Row(gradx.momo(0.1, weight_decay=0.01), extras=LOSS),
+    Row(gradx.momo(0.1, adapt_lower_bound=True), extras=LOSS),
+    Row(gradx.momo_adam(0.05, weight_decay=0.01), extras=LOSS),
+    Row(gradx.momo_adam(0.05, lower_bound=-1.0, adapt_lower_bound=True), extras=LOSS),
+    Row(gradx.reduce_on_plateau(0.5, patience=2, accumulation_size=2), trains=False, extras=LOSS),
+    Row(gradx.normalize(), trains=False),
+    Row(gradx.mechanize(gradx.adamw(0.1), s_init=0.1)),
+    Row(gradx.sam(gradx.sgd(0.1), gradx.sgd(0.05))),
+    Row(gradx.sam(gradx.adam(0.05), gradx.sgd(0.01, momentum=0.5), 3, reset_state=False)),
+]
+
+ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS + WRAPPERS + PARAMETER_FREE

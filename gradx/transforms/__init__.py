@@ -3,16 +3,11 @@
 from gradx.glossary import document_all
 from gradx.transforms.apply_every import ApplyEvery, apply_every
 from gradx.transforms.clip import adaptive_grad_clip, clip, clip_by_block_rms, clip_by_global_norm
-from gradx.transforms.constrain import (
-    NonNegativeParamsState,
-    ZeroNansState,
-    keep_params_nonnegative,
-    zero_nans,
-)
+from gradx.transforms.constrain import NonNegativeParamsState, ZeroNansState, keep_params_nonnegative, zero_nans
 from gradx.transforms.decay import add_decayed_weights
 from gradx.transforms.momentum import EmaState, TraceState, ema, momentum
 from gradx.transforms.noise import AddNoiseState, add_noise
-from gradx.transforms.normalize import centralize
+from gradx.transforms.normalize import centralize, normalize
 from gradx.transforms.plain import (
     global_norm,
     incremental_update,
@@ -21,6 +16,7 @@ from gradx.transforms.plain import (
     safe_increment,
     scale_gradient,
 )
+from gradx.transforms.plateau import ReduceLROnPlateauState, reduce_on_plateau
 from gradx.transforms.scale import scale, scale_by_learning_rate, scale_by_schedule
 
 __all__ = [
@@ -28,6 +24,7 @@ __all__ = [
     "ApplyEvery",
     "EmaState",
     "NonNegativeParamsState",
+    "ReduceLROnPlateauState",
     "TraceState",
     "ZeroNansState",
     "adaptive_grad_clip",
@@ -44,7 +41,9 @@ __all__ = [
     "init_empty_state",
     "keep_params_nonnegative",
     "momentum",
+    "normalize",
     "periodic_update",
+    "reduce_on_plateau",
     "safe_increment",
     "scale",
     "scale_by_learning_rate",

@@ -5,9 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradx import tree
+from gradx import numerics, tree
 from gradx.core import EmptyState, transformation
-from gradx.transforms.scale import no_state
+from gradx.transforms.scale import no_state, scale_leaf
 from gradx.typing import Updates
 
 
@@ -37,5 +37,27 @@ def centralize() -> Any:
 
     def update(updates: Updates, state: EmptyState) -> tuple[Updates, EmptyState]:
         return tree.map_leaves(centralize_leaf, updates), state
+
+    return no_state, update
+
+
+@transformation
+def normalize() -> Any:
+    """Divide the whole update by its length: u ← u / ‖u‖, the Euclidean norm over all leaves together.
+
+    A zero update stays zero (Optax's is NaN).
+
+    State: none.
+
+    >>> import gradx
+    >>> tx = gradx.normalize()
+    >>> updates, _ = tx.update({"w": 3.0, "b": 4.0}, tx.init({"w": 0.0, "b": 0.0}))
+    >>> round(float(updates["w"]), 4)
+    0.6
+    """
+
+    def update(updates: Updates, state: EmptyState) -> tuple[Updates, EmptyState]:
+        factor = numerics.safe_divide(jnp.ones(()), tree.norm(updates))
+        return tree.map_leaves(scale_leaf, updates, factor=factor), state
 
     return no_state, update

@@ -10,7 +10,7 @@ no leaf. Sums, norms and new trees are at least float32, however low the precisi
 
 from gradx.glossary import document_all
 from gradx.tree.arithmetic import add, add_scale, clip, conj, div, mul, real, scale, sub, where
-from gradx.tree.casts import cast, cast_like, dtype, lift, unwrap_random_key_data
+from gradx.tree.casts import cast, cast_like, dtype, lift, real_dtype, unwrap_random_key_data
 from gradx.tree.creation import (
     batch_shape,
     copy,
@@ -18,12 +18,13 @@ from gradx.tree.creation import (
     ones_like,
     random_like,
     real_full_like,
+    scalar_like,
     split_key_like,
     zeros_like,
 )
 from gradx.tree.mapping import map_leaves
 from gradx.tree.moments import bias_correction, update_infinity_moment, update_moment, update_moment_per_elem_norm
-from gradx.tree.reductions import allclose, max, min, norm, size, sum, vdot
+from gradx.tree.reductions import allclose, max, min, norm, size, sum, total, vdot
 from gradx.tree.states import get, get_all_with_path, map_params, set
 from gradx.tree.structure import broadcast, map_with_path, paths, unbox
 
@@ -56,13 +57,16 @@ __all__ = [
     "paths",
     "random_like",
     "real",
+    "real_dtype",
     "real_full_like",
+    "scalar_like",
     "scale",
     "set",
     "size",
     "split_key_like",
     "sub",
     "sum",
+    "total",
     "unbox",
     "unwrap_random_key_data",
     "update_infinity_moment",

@@ -1,5 +1,6 @@
 """Dtypes of leaves: cast them, read them."""
 
+import functools
 from typing import Any
 
 import jax
@@ -90,6 +91,18 @@ def dtype(tree: PyTree, mixed_dtype_handler: str | None = None) -> np.dtype:
         if all(jnp.promote_types(one, other) == (other if lowest else one) for other in found):
             return one
     raise ValueError(f"tree.dtype: none of {', '.join(map(str, found))} is the {mixed_dtype_handler}")
+
+
+def real_dtype(tree: PyTree) -> np.dtype:
+    """Return the real dtype that holds every leaf's precision, at least float32: that of scalars made from all of them.
+
+    >>> from gradx import tree
+    >>> import jax.numpy as jnp
+    >>> str(tree.real_dtype({"w": jnp.bfloat16(1), "v": 1.0 + 2.0j}))
+    'float32'
+    """
+    dtypes = [jnp.finfo(numerics.at_least_float32(jnp.result_type(x))).dtype for x in jax.tree.leaves(tree)]
+    return jnp.dtype(functools.reduce(jnp.promote_types, dtypes, jnp.dtype(jnp.float32)))
 
 
 def unwrap_random_key_data(tree: PyTree) -> PyTree:

@@ -10,6 +10,7 @@ from jax.core import Tracer
 from jax.typing import ArrayLike, DTypeLike
 
 from gradx import numerics
+from gradx.tree.casts import real_dtype
 from gradx.typing import PyTree
 
 
@@ -63,6 +64,21 @@ def real_full_like(tree: PyTree, fill_value: Any) -> PyTree:
         return _full(x, fill_value, real)
 
     return jax.tree.map(full, tree)
+
+
+def scalar_like(tree: PyTree, value: Any) -> jax.Array:
+    """Return a number, or an array of numbers, in the `real_dtype` of the leaves: what a state begins to sum or track.
+
+    Args:
+      value: the number.
+
+    In a shard_map it varies over the mesh axes over which a leaf does, as what is computed from the leaves will.
+
+    >>> from gradx import tree
+    >>> float(tree.scalar_like({"w": 1.0}, 0.5))
+    0.5
+    """
+    return numerics.vary_together(jnp.array(value, real_dtype(tree)), tree)[0]
 
 
 def _full(x: ArrayLike, fill_value: ArrayLike, dtype: DTypeLike) -> jax.Array:

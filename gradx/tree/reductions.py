@@ -2,12 +2,15 @@
 
 import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from gradx import checks, numerics
+from gradx.tree.mapping import map_leaves
 from gradx.typing import PyTree
 
 
@@ -55,6 +58,22 @@ def norm(tree: PyTree, ord: int | float | str | None = None, squared: bool = Fal
     else:
         raise ValueError(f"tree.norm: ord must be None, 1, 2 or 'inf', got {ord!r}")
     return length * length if squared else length
+
+
+def total(rule: Callable, first: PyTree, *rest: PyTree, **hyper: Any) -> jax.Array:
+    """Return the sum of `rule(x, y, ..., **hyper)`, one real number for each leaf; 0 for a tree without leaves.
+
+    Args:
+      rule: a function of arrays, as for `map_leaves`.
+      first: the tree that says where leaves are; what is `None` in it adds nothing.
+      *rest: trees of the same structure.
+      **hyper: what the rule takes by name.
+
+    >>> from gradx import tree
+    >>> float(tree.total(lambda x, y: (x - y).sum(), {"w": 3.0, "b": None}, {"w": 1.0, "b": 5.0}))
+    2.0
+    """
+    return jnp.real(_total(map_leaves(rule, first, *rest, **hyper)))
 
 
 def _float(x: ArrayLike) -> jax.Array:

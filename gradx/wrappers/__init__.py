@@ -26,7 +26,10 @@ from gradx.wrappers.loss_scale import (
     scale_loss,
     static_loss_scale,
 )
+from gradx.wrappers.mechanic import MechanicState, mechanize
 from gradx.wrappers.monitor import MonitorState, SnapshotState, measure_with_ema, monitor, snapshot
+from gradx.wrappers.sam import SAMState, sam
+from gradx.wrappers.schedule_free import ScheduleFreeState, schedule_free, schedule_free_eval_params
 from gradx.wrappers.skip import ApplyIfFiniteState, SkipOutliersState, apply_if_finite, skip_outliers
 
 __all__ = [
@@ -39,9 +42,12 @@ __all__ = [
     "LookaheadParams",
     "LookaheadState",
     "LossScaleState",
+    "MechanicState",
     "MonitorState",
     "MultiSteps",
     "MultiStepsState",
+    "SAMState",
+    "ScheduleFreeState",
     "SkipOutliersState",
     "SnapshotState",
     "WrappedScheduleState",
@@ -56,8 +62,12 @@ __all__ = [
     "inject_hyperparams",
     "lookahead",
     "measure_with_ema",
+    "mechanize",
     "monitor",
+    "sam",
     "scale_loss",
+    "schedule_free",
+    "schedule_free_eval_params",
     "set_hyperparams",
     "skip_large_updates",
     "skip_not_finite",

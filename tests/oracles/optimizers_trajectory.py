@@ -47,12 +47,22 @@ def gradient(params: Mapping[str, np.ndarray], step: int) -> Tree:
     return {name: of(name, np.asarray(p)) for name, p in params.items()}
 
 
-Reference = Callable[[Tree, Tree], Tree]
-"""From (gradients, parameters) to what is added to the parameters; counts its own steps."""
+def loss(params: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the loss whose gradient is that without coupling and noise, less what it is at the least: above 0."""
+
+    def of(name: str, p: np.ndarray) -> np.ndarray:
+        pull = CURVATURE[name].astype(p.dtype) * (p - TARGET[name].astype(p.dtype)) ** 2 / 2
+        return np.sum(pull + 0.15 * (1 - np.cos(2 * p)), dtype=p.dtype)
+
+    return np.asarray(sum((of(name, np.asarray(p)) for name, p in params.items()), np.zeros((), np.float32)))
+
+
+Reference = Callable[..., Tree]
+"""From (gradients, parameters) and extras to what is added to the parameters; counts its own steps."""
 
 
 class Leafwise:
-    """A reference that treats each array by itself.
+    """A reference that treats each array by itself, and needs no extras.
 
     `leaf(t, g, p, memory, **hyper)` returns the update; t is 1 at the first step, `memory` a dict of the array's own,
     empty at the start. A hyperparameter given as a function of the number of steps already taken is evaluated at each
@@ -76,15 +86,31 @@ class Leafwise:
 
 
 class Whole:
-    """A reference without memory that sees all arrays at once: `f(grads, params, **hyper)`."""
+    """A reference without memory that sees all arrays at once: `f(grads, params, **extras, **hyper)`."""
 
     def __init__(self, f: Callable, **hyper: Any) -> None:
         self.f, self.hyper, self.t = f, hyper, 0
 
-    def __call__(self, grads: Tree, params: Tree) -> Tree:
+    def __call__(self, grads: Tree, params: Tree, **extras: Any) -> Tree:
         now = {k: h(self.t) if callable(h) else h for k, h in self.hyper.items()}
         self.t += 1
-        return self.f(grads, params, **now)
+        return self.f(grads, params, **extras, **now)
+
+
+class Remembering:
+    """A reference that sees all arrays at once and has a memory, a dict that is empty at the start.
+
+    `f(t, grads, params, memory, **extras, **hyper)`; t is 1 at the first step.
+    """
+
+    def __init__(self, f: Callable, **hyper: Any) -> None:
+        self.f, self.hyper, self.t = f, hyper, 0
+        self.memory: dict[str, Any] = {}
+
+    def __call__(self, grads: Tree, params: Tree, **extras: Any) -> Tree:
+        now = {k: h(self.t) if callable(h) and "mask" not in k else h for k, h in self.hyper.items()}
+        self.t += 1
+        return self.f(self.t, grads, params, self.memory, **extras, **now)
 
 
 class Chain:
@@ -126,6 +152,8 @@ class Row:
     """The hyperparameters that `reference` was made with."""
     corrupt: Callable[[int, Tree], Tree] = lambda step, grads: grads
     """What becomes of the gradients on their way to the optimizer."""
+    extras: Callable[[Tree], dict[str, Any]] = lambda params: {}
+    """From the parameters to what gradx, Optax and the reference are handed by name."""
 
     def __str__(self) -> str:
         return self.name
@@ -162,7 +190,7 @@ def run_changed_reference(row: Row, **changes: Any) -> list[Tree]:
     """Return the parameters after each step of the NumPy reference with other hyperparameters."""
     step_of, params, path = row.reference(**changes), start(np.float64), []
     for step in range(STEPS):
-        updates = step_of(row.corrupt(step, gradient(params, step)), params)
+        updates = step_of(row.corrupt(step, gradient(params, step)), params, **row.extras(params))
         params = {name: np.asarray(params[name] + updates[name]) for name in params}
         path.append(params)
     return path
@@ -172,7 +200,7 @@ def run_changed_reference(row: Row, **changes: Any) -> list[Tree]:
 def run_gradx(row: Row, dtype: Any) -> list[Tree]:
     """Return the parameters after each step of gradx; float64 needs jax's x64 mode."""
     tx = row.ours()
-    return _run_pair(tx.init, tx.update, gradx.apply_updates, row.corrupt, dtype)
+    return _run_pair(tx.init, tx.update, gradx.apply_updates, row, dtype)
 
 
 @functools.cache
@@ -182,14 +210,15 @@ def run_optax(row: Row, dtype: Any) -> list[Tree]:
 
     assert row.optax is not None
     tx = row.optax(optax)
-    return _run_pair(tx.init, jax.jit(tx.update), optax.apply_updates, row.corrupt, dtype)
+    return _run_pair(tx.init, jax.jit(tx.update), optax.apply_updates, row, dtype)
 
 
-def _run_pair(init: Callable, update: Callable, apply_updates: Callable, corrupt: Callable, dtype: Any) -> list[Tree]:
+def _run_pair(init: Callable, update: Callable, apply_updates: Callable, row: Row, dtype: Any) -> list[Tree]:
     params, path = start(dtype), []
     state = init(params)
     for step in range(STEPS):
-        updates, state = update(corrupt(step, gradient(params, step)), state, params)
+        grads = row.corrupt(step, gradient(params, step))
+        updates, state = update(grads, state, params, **row.extras(params))
         params = jax.tree.map(np.asarray, apply_updates(params, updates))
         path.append(params)
     return path
