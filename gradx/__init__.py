@@ -15,6 +15,7 @@ from gradx import (
     projections,
     recipes,
     schedules,
+    second_order,
     transforms,
     tree,
     tune,
@@ -34,6 +35,7 @@ from gradx.core import (
 from gradx.evaluation import eval_params
 from gradx.glossary import document_all
 from gradx.hyperparams import concrete, hyperparams, replace
+from gradx.minimization import MinimizeHistory, MinimizeResult, StopReason, minimize
 from gradx.optimizers import *
 from gradx.scheduled import schedule
 from gradx.schedules import *
@@ -51,12 +53,15 @@ __all__ = [
     "EmptyState",
     "GradientTransformation",
     "MaskedState",
+    "MinimizeHistory",
+    "MinimizeResult",
     "Params",
     "PartitionState",
     "ScalarOrSchedule",
     "Schedule",
     "ScheduledState",
     "State",
+    "StopReason",
     "Updates",
     "apply_updates",
     "assignment",
@@ -71,6 +76,7 @@ __all__ = [
     "losses",
     "masked",
     "microbatching",
+    "minimize",
     "named_chain",
     "optimizers",
     "partition",
@@ -80,6 +86,7 @@ __all__ = [
     "replace",
     "schedule",
     "schedules",
+    "second_order",
     "set_to_zero",
     "stateless",
     "stateless_with_tree_map",

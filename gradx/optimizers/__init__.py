@@ -8,12 +8,14 @@ from gradx.glossary import document_all
 from gradx.optimizers.adadelta import ScaleByAdaDeltaState, adadelta, scale_by_adadelta
 from gradx.optimizers.adagrad import ScaleByRssState, adagrad, scale_by_rss
 from gradx.optimizers.adam import ScaleByAdamState, adam, adamw, nadam, nadamw, scale_by_adam
+from gradx.optimizers.lbfgs import ScaleByLBFGSState, lbfgs, scale_by_lbfgs
 from gradx.optimizers.rmsprop import ScaleByRmsState, ScaleByRStdDevState, rmsprop, scale_by_rms, scale_by_stddev
 from gradx.optimizers.sgd import sgd
 
 __all__ = [
     "ScaleByAdaDeltaState",
     "ScaleByAdamState",
+    "ScaleByLBFGSState",
     "ScaleByRStdDevState",
     "ScaleByRmsState",
     "ScaleByRssState",
@@ -21,11 +23,13 @@ __all__ = [
     "adagrad",
     "adam",
     "adamw",
+    "lbfgs",
     "nadam",
     "nadamw",
     "rmsprop",
     "scale_by_adadelta",
     "scale_by_adam",
+    "scale_by_lbfgs",
     "scale_by_rms",
     "scale_by_rss",
     "scale_by_stddev",
