@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """A function of one vector or of a tree of arrays."""
 
@@ -96,7 +96,7 @@ def styblinski_tang(x):
 
 
 def ill_conditioned(x):
-    return jnp.sum(jnp.logspace(0, 6, x.size, dtype=x.dtype) * x**2) / 2
+    return jnp.sum(jnp.logspace(0, 4, x.size, dtype=x.dtype) * x**2) / 2
 
 
 def variably_dimensioned(x):
@@ -148,7 +148,7 @@ def _repeated(pattern: list[float], n: int) -> np.ndarray:
 
 PROBLEMS = [
     Problem("Rosenbrock, 2", rosenbrock, _repeated([-1.2, 1.0], 2), 0.0),
-    Problem("Rosenbrock, 10", rosenbrock, _repeated([-1.2, 1.0], 10), 3.986579),
+    Problem("Rosenbrock, 10", rosenbrock, _repeated([-1.2, 1.0], 10), 0.0),
     Problem("Rosenbrock, 100", rosenbrock, np.full(100, 0.5), 0.0),
     Problem("Rosenbrock in pairs, 1000", extended_rosenbrock, _repeated([-1.2, 1.0], 1000), 0.0),
     Problem("Powell singular, 4", powell, _repeated([3.0, -1.0, 0.0, 1.0], 4), 0.0),
@@ -165,7 +165,7 @@ PROBLEMS = [
     Problem("Dixon-Price, 10", dixon_price, np.ones(10), 0.0),
     Problem("Zakharov, 10", zakharov, np.ones(10), 0.0),
     Problem("Styblinski-Tang, 10", styblinski_tang, np.full(10, -1.0), -391.661657),
-    Problem("Quadratic, condition 1e6, 100", ill_conditioned, np.ones(100), 0.0),
+    Problem("Quadratic, condition 1e4, 50", ill_conditioned, np.ones(50), 0.0),
     Problem("Variably dimensioned, 10", variably_dimensioned, 1 - np.arange(1, 11) / 10, 0.0),
     Problem("Penalty I, 10", penalty, np.arange(1.0, 11.0), 7.087651e-5),
     Problem("Biggs EXP6", biggs, np.array([1.0, 2.0, 1.0, 1.0, 1.0, 1.0]), None),

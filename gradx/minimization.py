@@ -18,8 +18,8 @@ from gradx.running import parts_of
 from gradx.transforms.line_search import is_search_state, value_dtype
 from gradx.typing import NonNegative, Params, PositiveInt, State, Updates
 
-PATIENCE = 5
-"""After so many steps of a line search without a lower value or a smaller gradient there is no more to gain."""
+PATIENCE = 40
+"""After so many evaluations of a line search without a lower value or a smaller gradient there is no more to gain."""
 
 
 class StopReason(enum.IntEnum):
@@ -94,7 +94,7 @@ class _Run(NamedTuple):
     stuck: jax.Array
     """int32[]: the last steps in a row in which the search found none."""
     idle: jax.Array
-    """int32[]: the last steps in a row without a lower value or a smaller gradient than ever before."""
+    """int32[]: the evaluations since there was a lower value or a smaller gradient than ever before."""
     best_value: jax.Array
     best_norm: jax.Array
     history: MinimizeHistory
@@ -141,7 +141,9 @@ def _minimize(fun: Callable, params: Params, tx: Any, max_steps: int, tol: Any, 
     exact = tree.lift(params)
     value_and_grad = jax.value_and_grad(lambda p: jnp.asarray(fun(p)).astype(value_dtype(p)))
     step = _step_of(fun, value_and_grad, tx, max_steps, tol, progress)
-    run = jax.lax.while_loop(lambda run: run.reason == StopReason.RUNNING, step, _start(value_and_grad, exact, tx, max_steps, tol))
+    run = jax.lax.while_loop(
+        lambda run: run.reason == StopReason.RUNNING, step, _start(value_and_grad, exact, tx, max_steps, tol)
+    )
     found = tree.cast_like(run.params, params)
     return MinimizeResult(found, run.value, run.grad_norm, run.steps, run.evaluations, run.reason, run.history)
 
@@ -196,15 +198,13 @@ def _step_of(
         lower = value < run.best_value - jnp.finfo(value.dtype).eps * jnp.abs(run.best_value)
         gains = lower | (norm < run.best_norm)
         finite = jnp.isfinite(value) & jnp.isfinite(norm)
-        stuck, idle = jnp.where(nowhere, run.stuck + 1, 0), jnp.where(gains, 0, run.idle + 1)
+        stuck, idle = jnp.where(nowhere, run.stuck + 1, 0), jnp.where(gains, 0, run.idle + tried)
         ends = (stuck > 1) | (idle >= PATIENCE) if search is not None else jnp.zeros((), bool)
         reason = jnp.where(steps >= max_steps, StopReason.MAX_STEPS, StopReason.RUNNING)
         reason = jnp.where(ends, StopReason.NO_DECREASE, reason)
         reason = jnp.where(norm <= tol, StopReason.CONVERGED, reason)
         reason = jnp.where(finite, reason, StopReason.NOT_FINITE).astype(jnp.int32)
-        history = MinimizeHistory(
-            run.history.values.at[steps].set(value), run.history.grad_norms.at[steps].set(norm)
-        )
+        history = MinimizeHistory(run.history.values.at[steps].set(value), run.history.grad_norms.at[steps].set(norm))
         evaluations = run.evaluations + tried
         if progress:
             jax.debug.callback(_say, steps, value, norm, evaluations, reason, every=progress)
@@ -223,7 +223,9 @@ def _say(steps: Any, value: Any, norm: Any, evaluations: Any, reason: Any, every
     last = reason != StopReason.RUNNING
     if steps % every == 0 or last:
         end = f"  {StopReason(int(reason)).text}" if last else ""
-        print(f"step {int(steps):5d}  value {float(value):.8g}  |grad| {float(norm):.2e}  {int(evaluations)} evaluations{end}")
+        print(
+            f"step {int(steps):5d}  value {float(value):.8g}  |grad| {float(norm):.2e}  {int(evaluations)} evaluations{end}"
+        )
 
 
 def _search_in(tx: Any, state: State) -> tuple[Any, bool]:

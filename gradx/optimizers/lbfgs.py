@@ -1,5 +1,6 @@
 """L-BFGS: the inverse Hessian, as far as the last steps tell it."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -115,22 +116,23 @@ def scale_by_lbfgs(memory_size: PositiveInt = 10, scale_init_precond: bool = Tru
         def present(kept: PyTree) -> PyTree:
             return jax.tree.map(lambda u, x: None if u is None else x, updates, kept, is_leaf=_is_none)
 
-        new_params, old_params, old_updates = present(params), present(state.params), present(state.updates)
-        s, y = tree.sub(new_params, old_params), tree.sub(updates, old_updates)
+        old_params, old_updates = present(state.params), present(state.updates)
+        new_params, new_updates = tree.cast_like(present(params), old_params), tree.cast_like(updates, old_updates)
+        s, y = tree.sub(new_params, old_params), tree.sub(new_updates, old_updates)
         weight = jnp.where(state.count > 0, pair_weight(s, y), 0).astype(state.weights_memory.dtype)
         moved = tree.norm(s, "inf") != 0
         index = (state.count - 1) % memory_size
         weights = jnp.where(moved, state.weights_memory, 0).at[index].set(weight)
-        put = {"index": index, "good": weight > 0}
-        steps = tree.map_leaves(pair_leaf, present(state.diff_params_memory), new_params, old_params, **put)
-        changes = tree.map_leaves(pair_leaf, present(state.diff_updates_memory), updates, old_updates, **put)
+        put = functools.partial(pair_leaf, index=index, good=weight > 0)
+        steps = jax.tree.map(put, present(state.diff_params_memory), new_params, old_params)
+        changes = jax.tree.map(put, present(state.diff_updates_memory), new_updates, old_updates)
         order = (index - jnp.arange(memory_size, dtype=jnp.int32)) % memory_size
         gamma = first_scale(weights, changes, order, updates) if scale_init_precond else 1.0
         direction = two_loops(updates, weights, steps, changes, order, gamma)
         new_state = ScaleByLBFGSState(
             count=numerics.safe_increment(state.count),
             params=_kept(tree.copy(new_params), state.params),
-            updates=_kept(tree.copy(updates), state.updates),
+            updates=_kept(tree.copy(new_updates), state.updates),
             diff_params_memory=_kept(steps, state.diff_params_memory),
             diff_updates_memory=_kept(changes, state.diff_updates_memory),
             weights_memory=weights,

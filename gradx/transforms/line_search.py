@@ -75,8 +75,9 @@ def line_of(
 
 def value_dtype(params: Params) -> jnp.dtype:
     """Return the real dtype of values: the widest of the parameters', at least float32."""
-    dtypes = [jnp.result_type(x) for x in jax.tree.leaves(params) if jnp.issubdtype(jnp.result_type(x), jnp.inexact)]
-    return jnp.finfo(jnp.result_type(jnp.float32, *dtypes)).dtype
+    dtypes = [jnp.result_type(x) for x in jax.tree.leaves(params)]
+    floats = [jnp.finfo(numerics.at_least_float32(x)).dtype for x in dtypes if jnp.issubdtype(x, jnp.inexact)]
+    return max(floats, key=lambda dtype: dtype.itemsize, default=jnp.dtype(jnp.float32))
 
 
 def slope_along(grad: Updates, updates: Updates, dtype: DTypeLike) -> jax.Array:
@@ -239,7 +240,9 @@ def value_and_grad_from_state(value_fn: ValueFn) -> Callable[..., tuple[jax.Arra
     def value_and_grad(params: Params, *args: Any, state: State, **kwargs: Any) -> tuple[jax.Array, Updates]:
         kept = [x for x in jax.tree.leaves(state, is_leaf=is_search_state) if is_search_state(x)]
         if len(kept) != 1 or kept[0].grad is None:
-            found = "keeps no gradient: give it store_grad=True" if len(kept) == 1 else f"holds {len(kept)} line searches"
+            found = (
+                "keeps no gradient: give it store_grad=True" if len(kept) == 1 else f"holds {len(kept)} line searches"
+            )
             raise ValueError(f"value_and_grad_from_state: the state {found}")
         value, grad = kept[0].value, kept[0].grad
 

@@ -119,7 +119,7 @@ def _advance(
     width = jnp.abs(new_high.step - new_low.step)
     slow = bracketed & (width >= SHRINK * s.width_before)
     next_step = jnp.where(slow, (new_low.step + new_high.step) / 2, next_step)
-    decreases = (enough | (value < line.value)) & (value <= s.low.value)
+    decreases = (value < line.value) & (value <= s.low.value)
     renewed = _Trial(
         best=jnp.where(decreases, step, s.best),
         low=new_low,
