@@ -134,8 +134,8 @@ def table(results: dict[str, Any]) -> str:
         "",
         f"`python -m benchmarks.minimize`; {versions}; device: {results['device']}.",
         "",
-        f"L-BFGS with {MEMORY} pairs in float64, until no entry of the gradient is larger than {results['tolerance']:g}; a star"
-        " where it stopped before. Evaluations are of the function with its gradient.",
+        f"L-BFGS with {MEMORY} pairs in float64, until no entry of the gradient is larger than"
+        f" {results['tolerance']:g}; a star where it stopped before. Evaluations are with the gradient.",
         "",
         "| problem | evaluations | SciPy | Optax | gradx / SciPy | value | SciPy | Optax | ms | SciPy | Optax |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",

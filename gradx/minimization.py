@@ -41,7 +41,7 @@ _TEXTS = {
     StopReason.RUNNING: "still running",
     StopReason.CONVERGED: "converged: no entry of the gradient is larger than tol",
     StopReason.MAX_STEPS: "max_steps reached before the gradient was small enough",
-    StopReason.NO_DECREASE: "no step decreases the value any more: the precision is exhausted, or the gradient is wrong",
+    StopReason.NO_DECREASE: "no step decreases the value any more: precision is exhausted, or the gradient is wrong",
     StopReason.NOT_FINITE: "the value or the gradient is no finite number; params are the last where both were",
 }
 
@@ -223,9 +223,8 @@ def _say(steps: Any, value: Any, norm: Any, evaluations: Any, reason: Any, every
     last = reason != StopReason.RUNNING
     if steps % every == 0 or last:
         end = f"  {StopReason(int(reason)).text}" if last else ""
-        print(
-            f"step {int(steps):5d}  value {float(value):.8g}  |grad| {float(norm):.2e}  {int(evaluations)} evaluations{end}"
-        )
+        found = f"value {float(value):.8g}  |grad| {float(norm):.2e}  {int(evaluations)} evaluations"
+        print(f"step {int(steps):5d}  {found}{end}")
 
 
 def _search_in(tx: Any, state: State) -> tuple[Any, bool]:

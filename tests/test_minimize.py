@@ -209,5 +209,5 @@ def test_progress_is_printed_when_asked(capsys):
 
 
 def test_what_is_no_transformation_is_refused():
-    with pytest.raises(TypeError, match="tx must be a transformation, got 0.1"):
+    with pytest.raises(TypeError, match=r"tx must be a transformation, got 0\.1"):
         gradx.minimize(bowl, jnp.zeros(3), 0.1)

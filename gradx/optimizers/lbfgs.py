@@ -91,8 +91,8 @@ def scale_by_lbfgs(memory_size: PositiveInt = 10, scale_init_precond: bool = Tru
       memory_size: m, how many pairs are kept, at least 1.
       scale_init_precond: gamma = s·y / y·y of the newest pair, and min(1, 1 / |g|) before the first; False is 1.
 
-    A pair is left out unless s·y > eps · |s| · |y|, so that H·g always descends (Optax takes it as it is); and where the
-    parameters did not move since the last update all pairs are forgotten, for the search along H·g found nothing.
+    A pair is left out unless s·y > eps · |s| · |y|, so that H·g always descends (Optax takes it as it is). Where the
+    parameters did not move since the last update all pairs are forgotten: the search along H·g found nothing.
 
     State: 2 · m + 2 numbers per parameter. Needs: params. Liu and Nocedal 1989; Nocedal and Wright 2006, Algorithm 7.4.
 

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gradx import numerics, tree
+from gradx import tree
 from gradx.core import transformation
-from gradx.transforms.line_search import Line, ValueFn, kept_grad, line_of, scaled, say_if, value_dtype
+from gradx.transforms.line_search import Line, ValueFn, kept_grad, line_of, numbers, say_if, scaled, value_dtype
 from gradx.typing import Fraction, NonNegative, Params, Positive, PositiveInt, Updates
 
 
@@ -87,7 +87,6 @@ def scale_by_backtracking_linesearch(
 
     Args:
       max_backtracking_steps: how often the step may be shortened, at least 1.
-      slope_rtol: the share of the decrease by the slope that is asked for.
       decrease_factor: shortens a step, in [0, 1].
       increase_factor: lengthens the last search's step for the first try of the next.
       max_learning_rate: the longest step.
@@ -124,11 +123,10 @@ def scale_by_backtracking_linesearch(
         **extras: Any,
     ) -> tuple[Updates, ScaleByBacktrackingLinesearchState]:
         line = line_of(updates, params, value, grad, value_fn, extras)
-        hyper = {"slope_rtol": slope_rtol, "decrease_factor": decrease_factor, "atol": atol, "rtol": rtol}
-        hyper = {name: numerics.cast(x, line.dtype) for name, x in hyper.items()}
-        longest, factor = (numerics.cast(x, line.dtype) for x in (max_learning_rate, increase_factor))
-        longer = jnp.where(state.learning_rate > 0, factor * state.learning_rate, 1)
-        found = _backtrack(line, jnp.minimum(longer, longest), hyper, max_backtracking_steps, store_grad)
+        hyper = numbers(line, slope_rtol=slope_rtol, decrease_factor=decrease_factor, atol=atol, rtol=rtol)
+        hyper |= numbers(line, increase_factor=increase_factor, longest=max_learning_rate)
+        longer = jnp.where(state.learning_rate > 0, hyper["increase_factor"] * state.learning_rate, 1)
+        found = _backtrack(line, jnp.minimum(longer, hyper["longest"]), hyper, max_backtracking_steps, store_grad)
         if verbose:
             say_if(found.decrease_error > hyper["atol"], "scale_by_backtracking_linesearch", line, found)
         kept = kept_grad(found.grad, state.grad) if store_grad else None

@@ -100,7 +100,7 @@ class Criteria(NamedTuple):
 
     slope_rtol: jax.Array
     curv_rtol: jax.Array
-    approx_dec_rtol: jax.Array | None
+    approx_dec_rtol: jax.Array | None = None
     """How far above the first value, relative to it, the approximate condition may reach; `None` leaves it out."""
 
     def decrease_error(self, line: Line, step: jax.Array, value: jax.Array, slope: jax.Array) -> jax.Array:
@@ -188,6 +188,11 @@ def search(line: Line, criteria: Criteria, first: jax.Array, start: Any, rule: R
     return ended._replace(value=value, grad=grad)
 
 
+def numbers(line: Line, **hyper: Any) -> dict[str, jax.Array]:
+    """Return hyperparameters in the precision of the line's values."""
+    return {name: numerics.cast(x, line.dtype) for name, x in hyper.items()}
+
+
 def scaled(step: jax.Array, updates: Updates) -> Updates:
     """Return step · updates, and exact zeros for a step of 0, whatever the updates hold."""
     return jax.tree.map(lambda u: jnp.where(step == 0, 0, u), tree.scale(step, updates))
@@ -198,7 +203,7 @@ def kept_grad(new: Updates, old: Updates) -> Updates:
     return jax.tree.map(lambda g, kept: kept if g is None else g.astype(kept.dtype), new, old, is_leaf=_is_none)
 
 
-def say_if(failed: jax.Array, name: str, line: Line, found: Search) -> None:
+def say_if(failed: jax.Array, name: str, line: Line, found: Any) -> None:
     """Print in words what stopped a search that failed; inside a compiled program too."""
 
     def say(failed: Any, slope: Any, step: Any, count: Any, value: Any, start: Any, error: Any) -> None:
@@ -222,11 +227,8 @@ def say_if(failed: jax.Array, name: str, line: Line, found: Search) -> None:
 def value_and_grad_from_state(value_fn: ValueFn) -> Callable[..., tuple[jax.Array, Updates]]:
     """Return a function like `jax.value_and_grad(value_fn)` that takes both from the state of a line search.
 
-    Args:
-      value_fn: from parameters, and further arguments, to a real scalar.
-
-    Called as `(params, *args, state=state, **kwargs)`; computes where the state has no finite value yet. The search must
-    be what moved the parameters last, for the same function. Raises ValueError where the state keeps no gradient.
+    Called as `(params, *args, state=state, **kwargs)`; computes where the state has no finite value yet. The search
+    must be what moved the parameters last, for the same function. Raises ValueError where the state keeps no gradient.
 
     >>> import gradx
     >>> def fun(x):

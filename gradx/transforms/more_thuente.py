@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gradx import numerics, tree
+from gradx import tree
 from gradx.core import transformation
-from gradx.transforms.line_search import Criteria, Line, Tried, ValueFn, line_of, say_if, scaled, search
+from gradx.transforms.line_search import Criteria, Line, Tried, ValueFn, line_of, numbers, say_if, scaled, search
 from gradx.transforms.zoom import ScaleByZoomLinesearchState, init_state, next_state
 from gradx.typing import NonNegative, Params, Positive, PositiveInt, Updates
 
@@ -19,6 +19,10 @@ SHRINK = 0.66
 """Two steps must shrink the interval by this factor, else it is halved; the paper's delta."""
 RETREAT = 0.1
 """The part of an advance that is kept where the function is no number."""
+
+
+ROUNDING = 8
+"""The units in the last place of the value that rounding may add."""
 
 
 class Point(NamedTuple):
@@ -162,12 +166,8 @@ def scale_by_more_thuente_linesearch(
     step is 0 where none of those tried decreases the value or the update does not descend.
 
     Args:
-      max_linesearch_steps: how often to evaluate, at least 1.
-      max_learning_rate: the longest step; None for any.
-      slope_rtol: the share of the decrease by the slope that is asked for.
-      curv_rtol: the share of the slope that may be left.
-      approx_dec_rtol: how far the value may rise, relative to it, where the slopes alone say that a step is good; None
-        is 8 units in its last place.
+      approx_dec_rtol: what the value may rise, relative to it, where slopes alone say that a step is good; None is 8
+        units in its last place.
       interval_rtol: an interval this small, relative to its end, is not searched further.
 
     Departs from the paper where the function is no number (comes back to a tenth), and near a minimum, where values
@@ -195,10 +195,9 @@ def scale_by_more_thuente_linesearch(
     ) -> tuple[Updates, ScaleByZoomLinesearchState]:
         line = line_of(updates, params, value, grad, value_fn, extras)
         zero, infinite = jnp.zeros((), line.dtype), jnp.full((), jnp.inf, line.dtype)
-        hyper = {"slope_rtol": slope_rtol, "curv_rtol": curv_rtol, "interval_rtol": interval_rtol}
-        hyper["longest"] = infinite if max_learning_rate is None else max_learning_rate
-        hyper["rise"] = 8 * jnp.finfo(line.dtype).eps if approx_dec_rtol is None else approx_dec_rtol
-        hyper = {name: numerics.cast(x, line.dtype) for name, x in hyper.items()}
+        rise = ROUNDING * jnp.finfo(line.dtype).eps if approx_dec_rtol is None else approx_dec_rtol
+        hyper = numbers(line, slope_rtol=slope_rtol, curv_rtol=curv_rtol, interval_rtol=interval_rtol, rise=rise)
+        hyper |= numbers(line, longest=infinite if max_learning_rate is None else max_learning_rate)
         start = Point(zero, line.value, line.slope)
         no = jnp.zeros((), bool)
         trial = _Trial(zero, start, start, no, no, infinite, infinite, hyper["longest"])

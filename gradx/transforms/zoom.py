@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gradx import numerics, tree
+from gradx import tree
 from gradx.core import transformation
 from gradx.transforms.line_search import (
     Criteria,
@@ -17,6 +17,7 @@ from gradx.transforms.line_search import (
     ValueFn,
     kept_grad,
     line_of,
+    numbers,
     say_if,
     scaled,
     search,
@@ -220,16 +221,16 @@ def scale_by_zoom_linesearch(
 ) -> Any:
     """Multiply the update by a step that satisfies the strong Wolfe conditions: enough decrease, a flatter slope.
 
-    f(p + a · u) ≤ f(p) + slope_rtol · a · f'(p)·u  and  |f'(p + a · u)·u| ≤ curv_rtol · |f'(p)·u|; near a minimum, where
-    values round, (2 · slope_rtol - 1) · f'(p)·u ≥ f'(p + a · u)·u may stand for the first.
+    f(p + a · u) ≤ f(p) + slope_rtol · a · f'(p)·u  and  |f'(p + a · u)·u| ≤ curv_rtol · |f'(p)·u|; where values round,
+    near a minimum, (2 · slope_rtol - 1) · f'(p)·u ≥ f'(p + a · u)·u may stand for the first.
 
     Args:
-      max_linesearch_steps: how often to evaluate, at least 1.
-      max_learning_rate: the longest step; None for any.
+      tol: what both conditions may be missed by.
+      increase_factor: lengthens the step until the interval behind it holds a good one.
       stepsize_precision: an interval this small is not searched further once a step in it decreases enough.
       initial_guess_strategy: try first the last step ("keep") or 1 ("one").
 
-    Unlike Optax's it takes no step where none decreases the value, and extras that `value_fn` does not name are ignored.
+    Unlike Optax's it takes no step where none decreases the value, and ignores extras that `value_fn` does not name.
     `lax.while_loop` has no reverse derivative: nor has this.
 
     State: 1 number per parameter. Needs: params, value_fn; value and grad, else computed at params.
@@ -258,17 +259,14 @@ def scale_by_zoom_linesearch(
     ) -> tuple[Updates, ScaleByZoomLinesearchState]:
         line = line_of(updates, params, value, grad, value_fn, extras)
 
-        def number(x: Any) -> Any:
-            return numerics.cast(x, line.dtype)
-
-        approximate = None if approx_dec_rtol is None else number(approx_dec_rtol)
-        criteria = Criteria(number(slope_rtol), number(curv_rtol), approximate)
-        longest = number(jnp.inf if max_learning_rate is None else max_learning_rate)
-        hyper = {"tol": number(tol), "increase_factor": number(increase_factor), "max_step": longest}
-        hyper["stepsize_precision"] = number(stepsize_precision)
+        longest = jnp.inf if max_learning_rate is None else max_learning_rate
+        hyper = numbers(line, tol=tol, increase_factor=increase_factor, max_step=longest)
+        hyper |= numbers(line, stepsize_precision=stepsize_precision)
+        limits = numbers(line, slope_rtol=slope_rtol, curv_rtol=curv_rtol)
+        limits |= {} if approx_dec_rtol is None else numbers(line, approx_dec_rtol=approx_dec_rtol)
         kept = jnp.where(state.learning_rate > 0, state.learning_rate, 1)
-        first = jnp.minimum(kept if initial_guess_strategy == "keep" else jnp.ones_like(kept), longest)
-        found = _zoom(line, criteria, first, hyper, max_linesearch_steps)
+        first = jnp.minimum(kept if initial_guess_strategy == "keep" else jnp.ones_like(kept), hyper["max_step"])
+        found = _zoom(line, Criteria(**limits), first, hyper, max_linesearch_steps)
         if verbose:
             failed = jnp.maximum(found.decrease_error, found.curvature_error) > hyper["tol"]
             say_if(failed, "scale_by_zoom_linesearch", line, found)

@@ -1,4 +1,4 @@
-"""L-BFGS's direction by dense matrices, and line searches on functions of one number, from the books, in Python floats."""
+"""L-BFGS's direction by dense matrices; line searches on functions of one number, from the book, in Python floats."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +24,7 @@ def like(vector: np.ndarray, trees: Tree) -> Tree:
 
 
 class DenseBFGS:
-    """The inverse Hessian as a matrix, from gamma · I by the last pairs (Nocedal and Wright 2006, eq. 6.17, 7.19, 7.20)."""
+    """The inverse Hessian as a matrix, from gamma · I by the last pairs (Nocedal and Wright 2006, eq. 6.17, 7.20)."""
 
     def __init__(self, learning_rate: float, memory_size: int, scale_init_precond: bool) -> None:
         self.rate, self.size, self.scaled = learning_rate, memory_size, scale_init_precond
@@ -44,9 +44,8 @@ class DenseBFGS:
         pairs = [pair for pair in self.slots if pair is not None]
         gamma = 1.0
         if self.scaled:
-            gamma = (
-                pairs[-1][0] @ pairs[-1][1] / (pairs[-1][1] @ pairs[-1][1]) if pairs else 1 / max(1, np.linalg.norm(g))
-            )
+            s, y = pairs[-1] if pairs else (g, g * max(1, np.linalg.norm(g)))
+            gamma = s @ y / (y @ y)
         h = gamma * np.eye(g.size)
         for s, y in pairs:
             rho = 1 / (s @ y)
@@ -123,7 +122,7 @@ def zoom(phi: Phi, first: float, slope_rtol: float, curv_rtol: float, max_steps:
 
 def lowest_of_parabola(low: tuple, high: tuple) -> float | None:
     """Through the value and the slope at `low` and the value at `high`; `None` where it has no stationary point."""
-    a, b, c = np.linalg.solve(
+    a, b, _ = np.linalg.solve(
         [[low[0] ** 2, low[0], 1], [2 * low[0], 1, 0], [high[0] ** 2, high[0], 1]], [low[1], low[2], high[1]]
     )
     return float(-b / (2 * a)) if a else None
