@@ -24,9 +24,9 @@ class ScaleByLBFGSState(NamedTuple):
     """The parameters at the last update; at least float32."""
     updates: Updates
     """The gradient there; at least float32."""
-    diff_params_memory: PyTree
+    diff_params_memory: Params
     """The steps s; (m, *shape) for each parameter, at least float32."""
-    diff_updates_memory: PyTree
+    diff_updates_memory: Updates
     """The changes y of the gradient; (m, *shape) for each parameter, at least float32."""
     weights_memory: jax.Array
     """(m,): 1 / (s·y); 0 for a pair that is left out, or not there yet."""
@@ -45,6 +45,11 @@ def at(memory: PyTree, index: jax.Array) -> PyTree:
 def dot(tree_x: PyTree, tree_y: PyTree) -> jax.Array:
     """Return Re sum(conj(x) · y)."""
     return jnp.real(tree.vdot(tree_x, tree_y))
+
+
+def weighted(weight: jax.Array, x: jax.Array) -> jax.Array:
+    """Return weight · x, and 0 for a pair that is not there, whatever x is."""
+    return jnp.where(weight > 0, weight * x, 0)
 
 
 def pair_weight(s: PyTree, y: PyTree) -> jax.Array:
@@ -68,14 +73,15 @@ def two_loops(
     """Return H·g by the two loops over the pairs, first in `order`, newest first, and then back."""
 
     def down(q: Updates, i: jax.Array) -> tuple[Updates, jax.Array]:
-        alpha = weights[i] * dot(at(diff_params, i), q)
+        alpha = weighted(weights[i], dot(at(diff_params, i), q))
         return tree.add_scale(q, -alpha, at(diff_updates, i)), alpha
 
     def up(r: Updates, pair: tuple[jax.Array, jax.Array]) -> tuple[Updates, None]:
         i, alpha = pair
-        beta = weights[i] * dot(at(diff_updates, i), r)
+        beta = weighted(weights[i], dot(at(diff_updates, i), r))
         return tree.add_scale(r, alpha - beta, at(diff_params, i)), None
 
+    g, *_ = numerics.vary_together(g, weights, diff_params, diff_updates)
     q, alphas = jax.lax.scan(down, g, order)
     r, _ = jax.lax.scan(up, tree.scale(gamma, q), (order, alphas), reverse=True)
     return r
@@ -108,7 +114,7 @@ def scale_by_lbfgs(memory_size: PositiveInt = 10, scale_init_precond: bool = Tru
         def memory() -> PyTree:
             return tree.zeros_like(tree.batch_shape(params, (memory_size,)))
 
-        zeros = jnp.zeros(memory_size, value_dtype(params))
+        zeros, _ = numerics.vary_together(jnp.zeros(memory_size, value_dtype(params)), params)
         start = (tree.zeros_like(params), tree.zeros_like(params))
         return ScaleByLBFGSState(jnp.zeros((), jnp.int32), *start, memory(), memory(), zeros)
 

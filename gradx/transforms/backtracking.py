@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gradx import tree
+from gradx import numerics, tree
 from gradx.core import transformation
-from gradx.transforms.line_search import Line, ValueFn, kept_grad, line_of, numbers, say_if, scaled, value_dtype
+from gradx.transforms.line_search import Line, ValueFn, kept_grad, line_of, numbers, say_if, value_dtype
 from gradx.typing import Fraction, NonNegative, Params, Positive, PositiveInt, Updates
 
 
@@ -28,8 +28,8 @@ class ScaleByBacktrackingLinesearchState(NamedTuple):
     """The step of the last search; 0 where nothing decreased."""
     value: jax.Array
     """The function at the new parameters; at first infinity."""
-    grad: Updates | None
-    """Its gradient there, as `jax.grad` gives it, with `store_grad`; like the parameters, at least float32."""
+    grad: Updates
+    """Its gradient there, as `jax.grad` gives it; like the parameters, at least float32. `None` unless `store_grad`."""
     info: BacktrackingLinesearchInfo
 
 
@@ -63,6 +63,7 @@ def _backtrack(line: Line, first: jax.Array, hyper: dict[str, Any], max_steps: i
 
     infinite = jnp.full((), jnp.inf, line.dtype)
     start = _Search(first, line.value, line.grad if store_grad else None, infinite, jnp.zeros((), jnp.int32))
+    start, *_ = numerics.vary_together(start, line.params, line.updates)
     s = jax.lax.while_loop(goes_on, body, start)
     stuck = ~(s.decrease_error <= hyper["atol"]) & ~(s.value < line.value)
     grad = tree.where(stuck, line.grad, s.grad) if store_grad else None
@@ -110,7 +111,8 @@ def scale_by_backtracking_linesearch(
         dtype = value_dtype(params)
         info = BacktrackingLinesearchInfo(jnp.zeros((), jnp.int32), jnp.full((), jnp.inf, dtype))
         grad = tree.zeros_like(params) if store_grad else None
-        return ScaleByBacktrackingLinesearchState(jnp.ones((), dtype), jnp.full((), jnp.inf, dtype), grad, info)
+        state = ScaleByBacktrackingLinesearchState(jnp.ones((), dtype), jnp.full((), jnp.inf, dtype), grad, info)
+        return numerics.vary_together(state, params)[0]
 
     def update(
         updates: Updates,
@@ -131,6 +133,6 @@ def scale_by_backtracking_linesearch(
             say_if(found.decrease_error > hyper["atol"], "scale_by_backtracking_linesearch", line, found)
         kept = kept_grad(found.grad, state.grad) if store_grad else None
         info = BacktrackingLinesearchInfo(found.count, found.decrease_error)
-        return scaled(found.step, updates), ScaleByBacktrackingLinesearchState(found.step, found.value, kept, info)
+        return tree.scale(found.step, updates), ScaleByBacktrackingLinesearchState(found.step, found.value, kept, info)
 
     return init, update

@@ -182,6 +182,7 @@ def search(line: Line, criteria: Criteria, first: jax.Array, start: Any, rule: R
         curvature_error=infinite,
         rule=start,
     )
+    began, *_ = numerics.vary_together(began, line.params, line.updates)
     ended = jax.lax.while_loop(lambda s: ~s.done, body, began)
     stuck = ended.step == 0
     value, grad = tree.where(stuck, (line.value, line.grad), (ended.value, ended.grad))
@@ -191,11 +192,6 @@ def search(line: Line, criteria: Criteria, first: jax.Array, start: Any, rule: R
 def numbers(line: Line, **hyper: Any) -> dict[str, jax.Array]:
     """Return hyperparameters in the precision of the line's values."""
     return {name: numerics.cast(x, line.dtype) for name, x in hyper.items()}
-
-
-def scaled(step: jax.Array, updates: Updates) -> Updates:
-    """Return step · updates, and exact zeros for a step of 0, whatever the updates hold."""
-    return jax.tree.map(lambda u: jnp.where(step == 0, 0, u), tree.scale(step, updates))
 
 
 def kept_grad(new: Updates, old: Updates) -> Updates:

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 
 from gradx import tree
 from gradx.core import transformation
-from gradx.transforms.line_search import Criteria, Line, Tried, ValueFn, line_of, numbers, say_if, scaled, search
+from gradx.transforms.line_search import Criteria, Line, Tried, ValueFn, line_of, numbers, say_if, search
 from gradx.transforms.zoom import ScaleByZoomLinesearchState, init_state, next_state
 from gradx.typing import NonNegative, Params, Positive, PositiveInt, Updates
 
@@ -208,6 +208,6 @@ def scale_by_more_thuente_linesearch(
         if verbose:
             failed = jnp.maximum(found.decrease_error, found.curvature_error) > 0
             say_if(failed, "scale_by_more_thuente_linesearch", line, found)
-        return scaled(found.step, updates), next_state(state, found)
+        return tree.scale(found.step, updates), next_state(state, found)
 
     return init_state, update

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from gradx import tree
+from gradx import numerics, tree
 from gradx.core import transformation
 from gradx.transforms.line_search import (
     Criteria,
@@ -19,7 +19,6 @@ from gradx.transforms.line_search import (
     line_of,
     numbers,
     say_if,
-    scaled,
     search,
     value_dtype,
 )
@@ -57,7 +56,8 @@ def init_state(params: Params) -> ScaleByZoomLinesearchState:
         return jnp.full((), jnp.inf, dtype)
 
     info = ZoomLinesearchInfo(jnp.zeros((), jnp.int32), infinite(), infinite())
-    return ScaleByZoomLinesearchState(jnp.ones((), dtype), infinite(), tree.zeros_like(params), info)
+    state = ScaleByZoomLinesearchState(jnp.ones((), dtype), infinite(), tree.zeros_like(params), info)
+    return numerics.vary_together(state, params)[0]
 
 
 def next_state(state: ScaleByZoomLinesearchState, found: Search) -> ScaleByZoomLinesearchState:
@@ -270,6 +270,6 @@ def scale_by_zoom_linesearch(
         if verbose:
             failed = jnp.maximum(found.decrease_error, found.curvature_error) > hyper["tol"]
             say_if(failed, "scale_by_zoom_linesearch", line, found)
-        return scaled(found.step, updates), next_state(state, found)
+        return tree.scale(found.step, updates), next_state(state, found)
 
     return init_state, update
