@@ -146,6 +146,11 @@ def _repeated(pattern: list[float], n: int) -> np.ndarray:
     return np.tile(np.array(pattern, np.float64), n // len(pattern))
 
 
+def _uneven(pattern: list[float], n: int) -> np.ndarray:
+    """Repeat, with differences: copies that stay alike pass a saddle together, and rounding says how soon."""
+    return _repeated(pattern, n) + 0.3 * np.sin(np.arange(n))
+
+
 PROBLEMS = [
     Problem("Rosenbrock, 2", rosenbrock, _repeated([-1.2, 1.0], 2), 0.0),
     Problem("Rosenbrock, 10", rosenbrock, _repeated([-1.2, 1.0], 10), 0.0),
@@ -157,7 +162,7 @@ PROBLEMS = [
     Problem("Booth", booth, np.array([0.0, 0.0]), 0.0),
     Problem("Himmelblau", himmelblau, np.array([0.0, 0.0]), 0.0),
     Problem("Wood", wood, np.array([-3.0, -1.0, -3.0, -1.0]), 0.0),
-    Problem("Wood, 100", wood, _repeated([-3.0, -1.0, -3.0, -1.0], 100), 0.0),
+    Problem("Wood, 100", wood, _uneven([-3.0, -1.0, -3.0, -1.0], 100), 0.0),
     Problem("Brown badly scaled", brown_badly_scaled, np.array([1.0, 1.0]), 0.0),
     Problem("Helical valley", helical_valley, np.array([-1.0, 0.0, 0.0]), 0.0),
     Problem("Broyden tridiagonal, 100", broyden_tridiagonal, np.full(100, -1.0), 0.0),

@@ -1,8 +1,8 @@
 """`gradx.minimize` beside SciPy's L-BFGS-B and Optax's L-BFGS: `python -m benchmarks.minimize`.
 
 All three keep ten pairs and stop when no entry of the gradient is larger than 1e-5, in float64. What is compared is the
-number of evaluations of the function with its gradient; it does not move. Times are medians on small functions, where
-the call itself is what costs. Writes `benchmarks/results/minimize.{md,json}`.
+number of evaluations of the function with its gradient; it does not move. Times are the shortest of some, on small
+functions, where the calls themselves are what costs. Writes `benchmarks/results/minimize.{md,json}`.
 """
 
 import argparse
@@ -101,13 +101,13 @@ METHODS: dict[str, Callable[..., Found]] = {"gradx": by_gradx, "scipy": by_scipy
 
 
 def timed(run: Callable[[], Any], repeats: int) -> tuple[Any, float]:
-    """Return the result and the median of the seconds, the first call, which compiles, left out."""
+    """Return the result and the shortest of the seconds, the first call, which compiles, left out."""
     result, taken = run(), []
     for _ in range(repeats):
         start = time.perf_counter()
         run()
         taken.append(time.perf_counter() - start)
-    return result, statistics.median(taken) if taken else float("nan")
+    return result, min(taken)
 
 
 def measure(repeats: int) -> dict[str, Any]:

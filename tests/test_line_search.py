@@ -1,5 +1,7 @@
 """Line searches and L-BFGS: beside references, Optax and SciPy, and where nothing decreases."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -383,3 +385,38 @@ def test_lbfgs_under_scan_and_vmap_minimizes():
     (found, _), values = jax.vmap(run)(starts)
     np.testing.assert_allclose(found, 1.0, atol=1e-6)
     assert np.all(np.diff(values, axis=1) <= 1e-12)
+
+
+def cost_of(lib, tx, with_function):
+    """Return bytes accessed and temporaries of a compiled, donated step."""
+
+    @functools.partial(jax.jit, donate_argnums=(0, 1))
+    def step(params, state, grads):
+        extras = {"value": bowl(params), "grad": grads, "value_fn": bowl} if with_function else {}
+        updates, state = tx.update(grads, state, params, **extras)
+        return lib.apply_updates(params, updates), state
+
+    params = {"a": jnp.ones((100, 100), jnp.float32), "b": jnp.ones((100, 100), jnp.float32)}
+    compiled = step.lower(params, tx.init(params), params).compile()
+    return compiled.cost_analysis()["bytes accessed"], compiled.memory_analysis().temp_size_in_bytes
+
+
+def bowl(params):
+    return sum(jnp.sum(x**2) for x in params.values())
+
+
+@pytest.mark.parametrize(
+    ("make", "searches"),
+    [
+        (lambda lib: lib.lbfgs(0.1, linesearch=None), False),
+        (lambda lib: lib.lbfgs(), True),
+        (lambda lib: lib.chain(lib.sgd(1.0), lib.scale_by_zoom_linesearch(15)), True),
+    ],
+    ids=["lbfgs without a search", "lbfgs", "zoom"],
+)
+def test_a_step_costs_no_more_than_with_optax(make, searches):
+    optax = pytest.importorskip("optax")
+    with jax.enable_x64(False):
+        ours, theirs = cost_of(gradx, make(gradx), searches), cost_of(optax, make(optax), searches)
+    assert ours[0] <= theirs[0]
+    assert ours[1] <= theirs[1]

@@ -52,39 +52,44 @@ def weighted(weight: jax.Array, x: jax.Array) -> jax.Array:
     return jnp.where(weight > 0, weight * x, 0)
 
 
-def pair_weight(s: PyTree, y: PyTree) -> jax.Array:
-    """Return 1 / (s·y), and 0 unless s·y > eps · |s| · |y|: less is rounding, or a function that bends down."""
+def pair_weight(s: PyTree, y: PyTree) -> tuple[jax.Array, jax.Array]:
+    """Return 1 / (s·y) and s·y / y·y; zeros unless s·y > eps · |s| · |y|: less is rounding, or a bend down."""
     sy, yy = dot(s, y), tree.norm(y, squared=True)
     good = (sy > jnp.finfo(sy.dtype).eps * tree.norm(s) * numerics.safe_sqrt(yy)) & (yy > 0)
-    return jnp.where(good, 1 / jnp.where(good, sy, 1), 0)
-
-
-def first_scale(weights: jax.Array, diff_updates: PyTree, order: jax.Array, g: Updates) -> jax.Array:
-    """Return gamma of H0 = gamma · I: s·y / y·y of the newest pair, min(1, 1 / |g|) where there is none."""
-    newest = order[jnp.argmax(weights[order] > 0)]
-    bend = weights[newest] * tree.norm(at(diff_updates, newest), squared=True)
-    alone = 1 / jnp.maximum(tree.norm(jax.lax.stop_gradient(g)), 1)
-    return jnp.where(bend > 0, 1 / jnp.where(bend > 0, bend, 1), alone)
+    return jnp.where(good, 1 / jnp.where(good, sy, 1), 0), jnp.where(good, sy / jnp.where(good, yy, 1), 0)
 
 
 def two_loops(
-    g: Updates, weights: jax.Array, diff_params: PyTree, diff_updates: PyTree, order: jax.Array, gamma: Any
+    g: Updates, weights: jax.Array, diff_params: PyTree, diff_updates: PyTree, order: jax.Array, gamma: jax.Array
 ) -> Updates:
-    """Return H·g by the two loops over the pairs, first in `order`, newest first, and then back."""
+    """Return H·g by the two loops over the pairs, first in `order`, newest first, and then back.
 
-    def down(q: Updates, i: jax.Array) -> tuple[Updates, jax.Array]:
+    H0 = gamma · I; a gamma of 0 stands for s·y / y·y of the newest pair there is, min(1, 1 / |g|) where there is none.
+    Found in the loop: read beside it, a pair would cost a copy of the memory.
+    """
+
+    def down(carry: tuple[Updates, jax.Array], i: jax.Array) -> tuple[tuple[Updates, jax.Array], jax.Array]:
+        q, gamma = carry
         alpha = weighted(weights[i], dot(at(diff_params, i), q))
-        return tree.add_scale(q, -alpha, at(diff_updates, i)), alpha
+        missing = (gamma == 0) & (weights[i] > 0)
+        gamma = jax.lax.cond(missing, lambda: scale_of(weights[i], at(diff_updates, i)), lambda: gamma)
+        return (tree.add_scale(q, -alpha, at(diff_updates, i)), gamma), alpha
 
     def up(r: Updates, pair: tuple[jax.Array, jax.Array]) -> tuple[Updates, None]:
         i, alpha = pair
         beta = weighted(weights[i], dot(at(diff_updates, i), r))
         return tree.add_scale(r, alpha - beta, at(diff_params, i)), None
 
-    g, *_ = numerics.vary_together(g, weights, diff_params, diff_updates)
-    q, alphas = jax.lax.scan(down, g, order)
-    r, _ = jax.lax.scan(up, tree.scale(gamma, q), (order, alphas), reverse=True)
+    alone = 1 / jnp.maximum(tree.norm(jax.lax.stop_gradient(g)), 1).astype(weights.dtype)
+    g, gamma, *_ = numerics.vary_together(g, gamma, weights, diff_params, diff_updates)
+    (q, gamma), alphas = jax.lax.scan(down, (g, gamma), order)
+    r, _ = jax.lax.scan(up, tree.scale(jnp.where(gamma == 0, alone, gamma), q), (order, alphas), reverse=True)
     return r
+
+
+def scale_of(weight: jax.Array, y: PyTree) -> jax.Array:
+    """Return s·y / y·y of a pair that is there."""
+    return (1 / (weight * tree.norm(y, squared=True))).astype(weight.dtype)
 
 
 @transformation
@@ -125,7 +130,8 @@ def scale_by_lbfgs(memory_size: PositiveInt = 10, scale_init_precond: bool = Tru
         old_params, old_updates = present(state.params), present(state.updates)
         new_params, new_updates = tree.cast_like(present(params), old_params), tree.cast_like(updates, old_updates)
         s, y = tree.sub(new_params, old_params), tree.sub(new_updates, old_updates)
-        weight = jnp.where(state.count > 0, pair_weight(s, y), 0).astype(state.weights_memory.dtype)
+        first, dtype = state.count == 0, state.weights_memory.dtype
+        weight, gamma = (jnp.where(first, 0, x).astype(dtype) for x in pair_weight(s, y))
         moved = tree.norm(s, "inf") != 0
         index = (state.count - 1) % memory_size
         weights = jnp.where(moved, state.weights_memory, 0).at[index].set(weight)
@@ -133,7 +139,7 @@ def scale_by_lbfgs(memory_size: PositiveInt = 10, scale_init_precond: bool = Tru
         steps = jax.tree.map(put, present(state.diff_params_memory), new_params, old_params)
         changes = jax.tree.map(put, present(state.diff_updates_memory), new_updates, old_updates)
         order = (index - jnp.arange(memory_size, dtype=jnp.int32)) % memory_size
-        gamma = first_scale(weights, changes, order, updates) if scale_init_precond else 1.0
+        gamma = gamma if scale_init_precond else jnp.ones_like(gamma)
         direction = two_loops(updates, weights, steps, changes, order, gamma)
         new_state = ScaleByLBFGSState(
             count=numerics.safe_increment(state.count),

@@ -54,8 +54,8 @@ def _backtrack(line: Line, first: jax.Array, hyper: dict[str, Any], max_steps: i
         error = jnp.where(jnp.isnan(error), jnp.inf, jnp.maximum(error, 0))
         grad = s.grad
         if pull_back is not None:
-            is_last = (error <= hyper["atol"]) | (s.count == max_steps)
-            grad = jax.lax.cond(is_last, lambda: pull_back(jnp.ones_like(value))[0], lambda: s.grad)
+            taken = (error <= hyper["atol"]) | ((s.count == max_steps) & (value < line.value))
+            grad = jax.lax.cond(taken, lambda: pull_back(jnp.ones_like(value))[0], lambda: s.grad)
         return _Search(step, value, grad, error, s.count + 1)
 
     def goes_on(s: _Search) -> jax.Array:
@@ -66,8 +66,7 @@ def _backtrack(line: Line, first: jax.Array, hyper: dict[str, Any], max_steps: i
     start, *_ = numerics.vary_together(start, line.params, line.updates)
     s = jax.lax.while_loop(goes_on, body, start)
     stuck = ~(s.decrease_error <= hyper["atol"]) & ~(s.value < line.value)
-    grad = tree.where(stuck, line.grad, s.grad) if store_grad else None
-    return s._replace(step=jnp.where(stuck, 0, s.step), value=jnp.where(stuck, line.value, s.value), grad=grad)
+    return s._replace(step=jnp.where(stuck, 0, s.step), value=jnp.where(stuck, line.value, s.value))
 
 
 @transformation
