@@ -15,6 +15,7 @@ from gradx import (
     projections,
     recipes,
     schedules,
+    second_order,
     transforms,
     tree,
     tune,
@@ -44,6 +45,7 @@ from gradx.core import (
 from gradx.evaluation import eval_params
 from gradx.glossary import document_all
 from gradx.hyperparams import concrete, hyperparams, replace
+from gradx.minimization import MinimizeHistory, MinimizeResult, StopReason, minimize
 from gradx.optimizers import *
 from gradx.recipes.schedule_free import schedule_free_adamw, schedule_free_sgd
 from gradx.scheduled import schedule
@@ -61,12 +63,15 @@ __all__ = [
     "EmptyState",
     "GradientTransformation",
     "MaskedState",
+    "MinimizeHistory",
+    "MinimizeResult",
     "Params",
     "PartitionState",
     "ScalarOrSchedule",
     "Schedule",
     "ScheduledState",
     "State",
+    "StopReason",
     "Updates",
     "apply_updates",
     "assignment",
@@ -81,6 +86,7 @@ __all__ = [
     "losses",
     "masked",
     "microbatching",
+    "minimize",
     "named_chain",
     "optimizers",
     "partition",
@@ -92,6 +98,7 @@ __all__ = [
     "schedule_free_adamw",
     "schedule_free_sgd",
     "schedules",
+    "second_order",
     "selective_transform",
     "set_to_zero",
     "stateless",
@@ -108,6 +115,7 @@ __all__ += transforms.__all__
 __all__ += wrappers.__all__
 
 _LAZY = ("testing", "viz")
+
 """Imported when first asked for: they are not needed to train."""
 
 document_all(globals(), __all__)

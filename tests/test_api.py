@@ -74,6 +74,7 @@ def test_optax_names_are_there():
     departs = {
         "adadelta": "learning_rate=1.0: None ascends; weight_decay=None: 0.0 costs what it does not do",
         "scale_by_learning_rate": "learning_rate is required",
+        "lbfgs": "another line search, which takes fewer evaluations",
         "nadam": "no nesterov argument: it would make nadam adam",
         "nadamw": "no nesterov argument: it would make nadamw adamw",
         "MultiSteps": "a function; accumulator_dtype None means at least float32",

@@ -20,9 +20,9 @@ LAYERS = [
     {"transforms"},
     {"optimizers", "wrappers"},
     {"hyperparams", "testing"},
-    {"diagnose", "recipes", "tune", "viz"},
+    {"diagnose", "minimization", "recipes", "tune", "viz"},
 ]
-PLAIN = {"schedules", "losses", "linalg", "projections", "assignment", "perturbations", "microbatching"}
+PLAIN = {"schedules", "losses", "linalg", "projections", "assignment", "perturbations", "microbatching", "second_order"}
 """Beside the tower: these import only its lowest modules, and only its highest layer imports them."""
 LOWEST = {"typing", "glossary", "checks", "numerics", "value", "scheduled", "tree"}
 ALLOWED_OUTSIDE = {"jax", "jaxlib", "numpy"}

@@ -44,6 +44,8 @@ ROWS = all_rows()
 BY_NAME = {row.name: row for row in ROWS}
 FLOATS_WITHOUT_TRAJECTORY = {"add_noise"}
 """Random: its moments are tested below."""
+SEARCHES = {name for name in dir(gradx) if name.endswith("_linesearch")}
+"""They ask for a function: `tests/test_line_search.py` follows them."""
 
 
 def with_peer(peer: str) -> Callable:
@@ -63,7 +65,7 @@ def test_every_optimizer_and_block_has_a_row():
     }
     assert {"adamw", "clip", "sgd"} <= public
     covered = {name.split(",")[0].split(" ")[0] for name in BY_NAME}
-    assert public - covered - FLOATS_WITHOUT_TRAJECTORY == set()
+    assert public - covered - FLOATS_WITHOUT_TRAJECTORY - SEARCHES == set()
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)

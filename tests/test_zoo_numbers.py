@@ -31,11 +31,11 @@ def holds(row: Row, names: dict[str, str]) -> bool:
     return any(re.search(rf"\b{name}\b", str(row)) for name in names)
 
 
-def updates_of(tx, grads, steps=2):
+def updates_of(tx, grads, steps=2, **extras):
     """Return the update of the last step."""
     state, updates = tx.init(PARAMS), None
     for _ in range(steps):
-        updates, state = tx.update(grads, state, PARAMS, **LOSS)
+        updates, state = tx.update(grads, state, PARAMS, **(LOSS | extras))
     return updates
 
 
@@ -75,6 +75,7 @@ SPREAD_NAN = {
     "polyak_sgd": "has one step for all leaves",
     "scale_by_polyak": "has one step for all leaves",
 } | SPREAD_INFINITY
+SPREAD_NAN |= dict.fromkeys(("lbfgs", "scale_by_lbfgs"), "multiplies all leaves by one matrix")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -82,7 +83,7 @@ SPREAD_NAN = {
 def test_what_is_no_number_does_not_become_one(row, bad):
     is_nan = np.isnan(bad)
     for leaf, other in (("kernel", "bias"), ("bias", "kernel")):
-        updates = updates_of(row.tx, GRADS | {leaf: GRADS[leaf].at[0].set(bad)})
+        updates = updates_of(row.tx, GRADS | {leaf: GRADS[leaf].at[0].set(bad)}, **row.extras)
         hidden = holds(row, HIDE_NAN if is_nan else HIDE_INFINITY if bad < 0 else HIDE_PLUS_INFINITY)
         assert np.isfinite(updates[leaf][0]) == hidden
         assert hidden or not is_nan or np.isnan(updates[leaf][0])
@@ -100,6 +101,7 @@ NOT_SMOOTH_AT_0 = {
 ABOVE_0 = {
     "scale_by_adadelta": ("eps",),
     "adadelta": ("eps",),
+    "lbfgs": ("learning_rate",),  # it does not move then, and forgets its pairs
     "adaptive_grad_clip": ("eps",),
     "mechanize": ("eps", "s_init"),
     "momo": ("learning_rate",),  # at 0 the bound that it adapts has a kink
@@ -149,7 +151,7 @@ def places_of(tx):
             yield i, 0.0, (0.0, STEP, 2 * STEP), (-1.5, 2.0, -0.5)
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if jax.tree.leaves(row.tx)], ids=str)
+@pytest.mark.parametrize("row", [row for row in ROWS if jax.tree.leaves(row.tx) and "grad" not in row.skip], ids=str)
 def test_derivatives_by_every_float_are_finite_differences(row):
     with jax.enable_x64(True):
         tx = row.tx.replace(hyperparam_dtype="float64") if row.tx.name == "inject_hyperparams" else row.tx
@@ -205,21 +207,29 @@ COUNTING = [r for r in ROWS if any(counts_of(jax.eval_shape(r.tx.init, PARAMS)))
 
 
 def test_every_integer_of_a_state_is_known():
-    known = (*COUNTS, *COUNTS_OF_SOME, "mini_step", "num_not_finite", "rng_key", "steps_since_sync")
+    known = (
+        *COUNTS,
+        *COUNTS_OF_SOME,
+        "mini_step",
+        "num_not_finite",
+        "num_linesearch_steps",
+        "rng_key",
+        "steps_since_sync",
+    )
     for row in ROWS:
         for path, x in jax.tree_util.tree_leaves_with_path(jax.eval_shape(row.tx.init, PARAMS)):
             name = jax.tree_util.keystr(path)
             assert not jnp.issubdtype(x.dtype, jnp.integer) or any(part in name for part in known), f"{row}: {name}"
 
 
-def run_from(count, tx, steps=4):  # two updates of MultiSteps
+def run_from(count, row, steps=4):  # two updates of MultiSteps
     """Return the updates, and the counts at the end, of steps from a state whose every count is `count`."""
-    start = tx.init(PARAMS)
+    start = row.tx.init(PARAMS)
     leaves, treedef = jax.tree.flatten(start)
     late = [jnp.int32(count) if counted else x for counted, x in zip(counts_of(start), leaves, strict=True)]
     state, history = treedef.unflatten(late), []
     for _ in range(steps):
-        updates, state = tx.update(GRADS, state, PARAMS, **LOSS)
+        updates, state = tx.update(GRADS, state, PARAMS, **(LOSS | row.extras))
         history.append(updates)
     counts = [int(x) for counted, x in zip(counts_of(state), jax.tree.leaves(state), strict=True) if counted]
     return history, counts
@@ -227,9 +237,9 @@ def run_from(count, tx, steps=4):  # two updates of MultiSteps
 
 @pytest.mark.parametrize("row", COUNTING, ids=str)
 def test_counts_are_held_at_the_largest(row):
-    history, counts = run_from(LARGEST - 1, row.tx)
+    history, counts = run_from(LARGEST - 1, row)
     assert counts == [LARGEST] * len(counts)
-    before, _ = run_from(LARGEST - 1000, row.tx)  # everything that changes with the count has long come to rest
+    before, _ = run_from(LARGEST - 1000, row)  # everything that changes with the count has long come to rest
     for got, expected in zip(jax.tree.leaves(history), jax.tree.leaves(before), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-5)
 
@@ -237,7 +247,7 @@ def test_counts_are_held_at_the_largest(row):
 # Flags of jax
 
 
-@every_row
+@pytest.mark.parametrize("row", [row for row in ROWS if not row.extras], ids=str)  # a search begins with infinity
 def test_debug_flags_find_nothing_in_finite_gradients(row):
     # Operation by operation: a compiled program is searched in its results alone.
     with jax.debug_nans(True), jax.debug_infs(True), jax.disable_jit():
@@ -249,8 +259,8 @@ def test_debug_flags_find_nothing_in_finite_gradients(row):
 def test_no_tracer_leaks(row, settled_heap):
     with jax.checking_leaks():
         fresh = jax.tree.map(lambda x: x, row.tx)  # not built yet: its factory runs in the trace
-        jax.eval_shape(lambda grads: updates_of(fresh, grads, 1), GRADS)
-        jax.eval_shape(lambda tx: updates_of(tx, GRADS, 1), row.tx)
+        jax.eval_shape(lambda grads: updates_of(fresh, grads, 1, **row.extras), GRADS)
+        jax.eval_shape(lambda tx: updates_of(tx, GRADS, 1, **row.extras), row.tx)
 
 
 # Shards
@@ -265,34 +275,36 @@ def on_shards(f, specs, out):
     return jax.jit(jax.shard_map(f, mesh=mesh, in_specs=specs, out_specs=out))
 
 
-def mapped(tx, params, grads):
+def mapped(tx, params, grads, **extras):
     """Return the parameters after an update of each of a batch."""
-    return jax.vmap(lambda p, g: gradx.apply_updates(p, tx.update(g, tx.init(p), p, **LOSS)[0]))(params, grads)
+    return jax.vmap(lambda p, g: gradx.apply_updates(p, tx.update(g, tx.init(p), p, **(LOSS | extras))[0]))(
+        params, grads
+    )
 
 
-def scanned(tx, params, grads):
+def scanned(tx, params, grads, **extras):
     """Return the parameters after two updates in a scan."""
 
     def step(carry, _):
         params, state = carry
-        updates, state = tx.update(grads, state, params, **LOSS)
+        updates, state = tx.update(grads, state, params, **(LOSS | extras))
         return (gradx.apply_updates(params, updates), state), None
 
     return jax.lax.scan(step, (params, tx.init(params)), length=2)[0][0]
 
 
-def averaged(tx, params, grads):
+def averaged(tx, params, grads, **extras):
     """As `scanned`, the parameters the same on every shard and the gradients averaged over them."""
-    return scanned(tx, params, jax.lax.pmean(grads, "shards"))
+    return scanned(tx, params, jax.lax.pmean(grads, "shards"), **extras)
 
 
 @every_row
 def test_runs_in_shards(row):
     # What varies over the mesh is checked as it is traced: nothing need be compiled.
-    one = jax.tree.map(lambda x: x[:1], TWO_PARAMS)
-    jax.eval_shape(on_shards(lambda *x: mapped(row.tx, *x), (SPREAD, SPREAD), SPREAD), TWO_PARAMS, TWO_GRADS)
-    jax.eval_shape(on_shards(lambda *x: averaged(row.tx, *x), (SAME, SPREAD), SAME), one, TWO_GRADS)
-    jax.eval_shape(on_shards(lambda *x: scanned(row.tx, *x), (SPREAD, SPREAD), SPREAD), TWO_PARAMS, TWO_GRADS)
+    one, tx, extras = jax.tree.map(lambda x: x[:1], TWO_PARAMS), row.tx, row.extras
+    jax.eval_shape(on_shards(lambda *x: mapped(tx, *x, **extras), (SPREAD, SPREAD), SPREAD), TWO_PARAMS, TWO_GRADS)
+    jax.eval_shape(on_shards(lambda *x: averaged(tx, *x, **extras), (SAME, SPREAD), SAME), one, TWO_GRADS)
+    jax.eval_shape(on_shards(lambda *x: scanned(tx, *x, **extras), (SPREAD, SPREAD), SPREAD), TWO_PARAMS, TWO_GRADS)
 
 
 @pytest.mark.parametrize("tx", [gradx.adamw(0.1), gradx.chain(gradx.clip_by_global_norm(0.5), gradx.sgd(0.1))], ids=str)

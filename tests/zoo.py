@@ -165,4 +165,22 @@ PARAMETER_FREE = [
     Row(gradx.sam(gradx.adam(0.05), gradx.sgd(0.01, momentum=0.5), 3, reset_state=False)),
 ]
 
-ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS + WRAPPERS + PARAMETER_FREE
+
+def bowl(params: gradx.Params) -> Any:
+    return gradx.tree.norm(params, squared=True)
+
+
+# a `lax.while_loop` has no derivative in reverse: JAX refuses the clause of derivatives
+SEARCH = {"skip": ("grad",), "extras": {"value_fn": bowl}}
+
+LINE_SEARCHES = [
+    Row(gradx.scale_by_lbfgs(), trains=False),
+    Row(gradx.lbfgs(0.1, memory_size=3, linesearch=None)),
+    Row(gradx.lbfgs(), **SEARCH),
+    Row(gradx.lbfgs(linesearch=gradx.scale_by_zoom_linesearch(10, initial_guess_strategy="one")), **SEARCH),
+    Row(gradx.chain(gradx.sgd(0.5), gradx.scale_by_more_thuente_linesearch(10)), **SEARCH),
+    Row(gradx.chain(gradx.sgd(0.5), gradx.scale_by_zoom_linesearch(10, approx_dec_rtol=None)), **SEARCH),
+    Row(gradx.chain(gradx.sgd(0.5), gradx.scale_by_backtracking_linesearch(10, store_grad=True)), **SEARCH),
+]
+
+ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS + WRAPPERS + PARAMETER_FREE + LINE_SEARCHES

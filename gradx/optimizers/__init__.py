@@ -20,6 +20,7 @@ from gradx.optimizers.distance import (
     scale_by_dog,
     scale_by_dowg,
 )
+from gradx.optimizers.lbfgs import ScaleByLBFGSState, lbfgs, scale_by_lbfgs
 from gradx.optimizers.momo import MomoAdamState, MomoState, momo, momo_adam
 from gradx.optimizers.polyak import polyak_sgd, scale_by_polyak
 from gradx.optimizers.rmsprop import (
@@ -44,6 +45,7 @@ __all__ = [
     "ScaleByAdaDeltaState",
     "ScaleByAdamState",
     "ScaleByDistanceOverGradientsState",
+    "ScaleByLBFGSState",
     "ScaleByRStdDevState",
     "ScaleByRStdDevWithCountState",
     "ScaleByRmsState",
@@ -57,6 +59,7 @@ __all__ = [
     "dadapt_adamw",
     "dog",
     "dowg",
+    "lbfgs",
     "momo",
     "momo_adam",
     "nadam",
@@ -70,6 +73,7 @@ __all__ = [
     "scale_by_distance_over_gradients",
     "scale_by_dog",
     "scale_by_dowg",
+    "scale_by_lbfgs",
     "scale_by_polyak",
     "scale_by_rms",
     "scale_by_rss",

@@ -2,10 +2,17 @@
 
 from gradx.glossary import document_all
 from gradx.transforms.apply_every import ApplyEvery, apply_every
+from gradx.transforms.backtracking import (
+    BacktrackingLinesearchInfo,
+    ScaleByBacktrackingLinesearchState,
+    scale_by_backtracking_linesearch,
+)
 from gradx.transforms.clip import adaptive_grad_clip, clip, clip_by_block_rms, clip_by_global_norm
 from gradx.transforms.constrain import NonNegativeParamsState, ZeroNansState, keep_params_nonnegative, zero_nans
 from gradx.transforms.decay import add_decayed_weights
+from gradx.transforms.line_search import value_and_grad_from_state
 from gradx.transforms.momentum import EmaState, TraceState, ema, momentum
+from gradx.transforms.more_thuente import scale_by_more_thuente_linesearch
 from gradx.transforms.noise import AddNoiseState, add_noise
 from gradx.transforms.normalize import centralize, normalize
 from gradx.transforms.plain import (
@@ -18,15 +25,20 @@ from gradx.transforms.plain import (
 )
 from gradx.transforms.plateau import ReduceLROnPlateauState, reduce_on_plateau
 from gradx.transforms.scale import scale, scale_by_learning_rate, scale_by_schedule
+from gradx.transforms.zoom import ScaleByZoomLinesearchState, ZoomLinesearchInfo, scale_by_zoom_linesearch
 
 __all__ = [
     "AddNoiseState",
     "ApplyEvery",
+    "BacktrackingLinesearchInfo",
     "EmaState",
     "NonNegativeParamsState",
     "ReduceLROnPlateauState",
+    "ScaleByBacktrackingLinesearchState",
+    "ScaleByZoomLinesearchState",
     "TraceState",
     "ZeroNansState",
+    "ZoomLinesearchInfo",
     "adaptive_grad_clip",
     "add_decayed_weights",
     "add_noise",
@@ -46,9 +58,13 @@ __all__ = [
     "reduce_on_plateau",
     "safe_increment",
     "scale",
+    "scale_by_backtracking_linesearch",
     "scale_by_learning_rate",
+    "scale_by_more_thuente_linesearch",
     "scale_by_schedule",
+    "scale_by_zoom_linesearch",
     "scale_gradient",
+    "value_and_grad_from_state",
     "zero_nans",
 ]
 

@@ -1,0 +1,177 @@
+"""L-BFGS's direction by dense matrices; line searches on functions of one number, from the book, in Python floats."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import gradx
+from tests.oracles.optimizers_trajectory import NOISE, Row, Tree
+
+RATE = 0.05
+
+Phi = Callable[[float], tuple[float, float]]
+"""From a step to value and slope."""
+
+
+def flat(trees: Tree) -> np.ndarray:
+    return np.concatenate([np.ravel(trees[name]) for name in sorted(trees)])
+
+
+def like(vector: np.ndarray, trees: Tree) -> Tree:
+    ends = np.cumsum([trees[name].size for name in sorted(trees)])[:-1]
+    return {name: x.reshape(trees[name].shape) for name, x in zip(sorted(trees), np.split(vector, ends), strict=True)}
+
+
+class DenseBFGS:
+    """The inverse Hessian as a matrix, from gamma · I by the last pairs (Nocedal and Wright 2006, eq. 6.17, 7.20)."""
+
+    def __init__(self, learning_rate: float, memory_size: int, scale_init_precond: bool) -> None:
+        self.rate, self.size, self.scaled = learning_rate, memory_size, scale_init_precond
+        self.slots: list[tuple[np.ndarray, np.ndarray] | None] = []
+        self.before: tuple[np.ndarray, np.ndarray] | None = None
+
+    def __call__(self, grads: Tree, params: Tree) -> Tree:
+        g, p = flat(grads), flat(params)
+        if self.before is not None:
+            s, y = p - self.before[0], g - self.before[1]
+            bends_up = s @ y > np.finfo(np.float64).eps * np.linalg.norm(s) * np.linalg.norm(y)
+            self.slots = [*self.slots, (s, y) if bends_up else None][-self.size :]  # one left out takes a place too
+        self.before = (p, g)
+        return like(-self.rate * (self.matrix(g) @ g), grads)
+
+    def matrix(self, g: np.ndarray) -> np.ndarray:
+        pairs = [pair for pair in self.slots if pair is not None]
+        gamma = 1.0
+        if self.scaled:
+            s, y = pairs[-1] if pairs else (g, g * max(1, np.linalg.norm(g)))
+            gamma = s @ y / (y @ y)
+        h = gamma * np.eye(g.size)
+        for s, y in pairs:
+            rho = 1 / (s @ y)
+            v = np.eye(g.size) - rho * np.outer(y, s)
+            h = v.T @ h @ v + rho * np.outer(s, s)
+        return h
+
+
+def backtrack(phi: Phi, first: float, factor: float, slope_rtol: float, max_steps: int) -> tuple[float, int]:
+    """Return step and evaluations of Algorithm 3.1; step 0 where nothing decreases."""
+    value, slope = phi(0.0)
+    step = first
+    for count in range(1, max_steps + 2):
+        new, _ = phi(step)
+        if new <= value + slope_rtol * step * slope:
+            return step, count
+        last, step = step, factor * step
+    return (last if new < value else 0.0), max_steps + 1
+
+
+def zoom(phi: Phi, first: float, slope_rtol: float, curv_rtol: float, max_steps: int) -> tuple[float, int]:
+    """Return step and evaluations of Algorithms 3.5 and 3.6, the new step by a cubic, a parabola, or bisection."""
+    value0, slope0 = phi(0.0)
+    count = 0
+    best = (value0, 0.0)
+
+    def look(step: float) -> tuple[float, float, bool, bool]:
+        nonlocal count, best
+        count += 1
+        value, slope = phi(step)
+        enough = value <= value0 + slope_rtol * step * slope0
+        if enough:
+            best = min(best, (value, step))
+        return value, slope, enough, abs(slope) <= curv_rtol * abs(slope0)
+
+    before, step = (0.0, value0, slope0), first
+    while True:
+        value, slope, enough, flat_enough = look(step)
+        if not enough or (value >= before[1] and count > 1):
+            low, high = before, (step, value, slope)
+            break
+        if flat_enough:
+            return step, count
+        if slope >= 0:
+            low, high = (step, value, slope), before
+            break
+        if count == max_steps:
+            return best[1], count
+        before, step = (step, value, slope), 2 * step
+
+    third = None
+    while count < max_steps:
+        left, width = min(low[0], high[0]), abs(high[0] - low[0])
+        step = (low[0] + high[0]) / 2
+        parabola = lowest_of_parabola(low, high)
+        if parabola is not None and left + 0.1 * width < parabola < left + 0.9 * width:
+            step = parabola
+        cubic = lowest_of_cubic(low, high, third) if third else None
+        if cubic is not None and left + 0.2 * width < cubic < left + 0.8 * width:
+            step = cubic
+        value, slope, enough, flat_enough = look(step)
+        if enough and flat_enough:
+            return step, count
+        if width <= 1e-5 and best[1] > 0:
+            break
+        if not enough or value >= low[1]:
+            third, high = high, (step, value, slope)
+        elif slope * (high[0] - low[0]) >= 0:
+            third, high, low = high, low, (step, value, slope)
+        else:
+            third, low = low, (step, value, slope)
+    return best[1], count
+
+
+def lowest_of_parabola(low: tuple, high: tuple) -> float | None:
+    """Through the value and the slope at `low` and the value at `high`; `None` where it has no stationary point."""
+    a, b, _ = np.linalg.solve(
+        [[low[0] ** 2, low[0], 1], [2 * low[0], 1, 0], [high[0] ** 2, high[0], 1]], [low[1], low[2], high[1]]
+    )
+    return float(-b / (2 * a)) if a else None
+
+
+def lowest_of_cubic(low: tuple, high: tuple, third: tuple) -> float | None:
+    """Through the value and the slope at `low` and the values of the two others; `None` where it has no minimum."""
+    rows = [[0, 0, 0, 1], [0, 0, 1, 0]]
+    values = [low[1], low[2]]
+    for point in (high, third):
+        x = point[0] - low[0]
+        rows.append([x**3, x**2, x, 1])
+        values.append(point[1])
+    a, b, c, _ = np.linalg.solve(rows, values)
+    if b * b - 3 * a * c < 0 or a == 0:
+        return None
+    return float(low[0] + (-b + np.sqrt(b * b - 3 * a * c)) / (3 * a))
+
+
+def calm(step: int, grads: Tree) -> Tree:
+    """Take the noise out: divided by small steps it makes pairs that bend down, and float32 wander."""
+    return {name: g - NOISE[name][step].astype(g.dtype) for name, g in grads.items()}
+
+
+def uneven(step: int, grads: Tree) -> Tree:
+    """Let the gradient grow on the way down at two steps of three: a function that bends down."""
+    return {name: ((1 + 0.2 * (step % 3)) * g).astype(g.dtype) for name, g in calm(step, grads).items()}
+
+
+def _row(name: str, make: Callable[..., Any], **hyper: Any) -> Row:
+    return Row(
+        name,
+        ours=lambda: make(gradx, **hyper),
+        reference=lambda **changes: DenseBFGS(**(hyper | changes)),
+        optax=lambda optax: make(optax, **hyper),
+        hyper=hyper,
+        corrupt=calm,
+    )
+
+
+def _block(library: Any, learning_rate: float, **hyper: Any) -> Any:
+    return library.chain(library.scale_by_lbfgs(**hyper), library.sgd(learning_rate))
+
+
+def _without_search(library: Any, **hyper: Any) -> Any:
+    return library.lbfgs(**hyper, linesearch=None)
+
+
+TRAJECTORIES = [
+    _row("scale_by_lbfgs", _block, learning_rate=RATE, memory_size=3, scale_init_precond=True),
+    _row("lbfgs", _without_search, learning_rate=RATE, memory_size=5, scale_init_precond=False),
+]
