@@ -47,11 +47,17 @@ HIDE_NAN = {
     "skip_not_finite": "leaves the mini-step out",
 }
 HIDE_INFINITY = {
+    "scale_by_sign": "keeps its sign, like every number's",
+    "sign_sgd": "as scale_by_sign",
+    "signum": "as scale_by_sign",
     "clip": "brings an infinity to the bound like every other large number",
     "set_to_zero": "is zero whatever comes",
     "skip_not_finite": "leaves the mini-step out",
 }
-SPREAD_NAN = {"clip_by_global_norm": "has one norm for all leaves, and nothing is known of it"}
+SPREAD_NAN = {
+    "clip_by_global_norm": "has one norm for all leaves, and nothing is known of it",
+    "normalize_by_update_norm": "as clip_by_global_norm",
+}
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -104,4 +104,17 @@ COMBINATIONS = [
     Row(gradx.inject_hyperparams(gradx.sgd)(warmup, momentum=0.9)),
 ]
 
-ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS
+LAYERWISE = [
+    Row(gradx.sign_sgd(0.05)),
+    Row(gradx.signum(0.05)),
+    Row(gradx.scale_by_trust_ratio(trust_coefficient=0.5, eps=0.1), trains=False),
+    Row(gradx.scale_by_param_block_norm(), trains=False),
+    Row(gradx.scale_by_param_block_rms(), trains=False),
+    Row(gradx.normalize_by_update_norm(), trains=False),
+    Row(gradx.lars(0.1, weight_decay=0.01, weight_decay_mask=decays, trust_coefficient=0.1)),
+    Row(gradx.lamb(0.01, weight_decay=0.01)),
+    Row(gradx.fromage(0.05)),
+    Row(gradx.fromage(warmup)),
+]
+
+ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS + LAYERWISE

@@ -8,8 +8,10 @@ from gradx.glossary import document_all
 from gradx.optimizers.adadelta import ScaleByAdaDeltaState, adadelta, scale_by_adadelta
 from gradx.optimizers.adagrad import ScaleByRssState, adagrad, scale_by_rss
 from gradx.optimizers.adam import ScaleByAdamState, adam, adamw, nadam, nadamw, scale_by_adam
+from gradx.optimizers.layerwise import fromage, lamb, lars
 from gradx.optimizers.rmsprop import ScaleByRmsState, ScaleByRStdDevState, rmsprop, scale_by_rms, scale_by_stddev
 from gradx.optimizers.sgd import sgd
+from gradx.optimizers.sign import scale_by_sign, sign_sgd, signum
 
 __all__ = [
     "ScaleByAdaDeltaState",
@@ -21,6 +23,9 @@ __all__ = [
     "adagrad",
     "adam",
     "adamw",
+    "fromage",
+    "lamb",
+    "lars",
     "nadam",
     "nadamw",
     "rmsprop",
@@ -28,8 +33,11 @@ __all__ = [
     "scale_by_adam",
     "scale_by_rms",
     "scale_by_rss",
+    "scale_by_sign",
     "scale_by_stddev",
     "sgd",
+    "sign_sgd",
+    "signum",
 ]
 
 __dir__ = document_all(globals(), __all__)

@@ -6,7 +6,13 @@ from gradx.transforms.constrain import ZeroNansState, zero_nans
 from gradx.transforms.decay import add_decayed_weights
 from gradx.transforms.momentum import EmaState, TraceState, ema, momentum
 from gradx.transforms.noise import AddNoiseState, add_noise
-from gradx.transforms.normalize import centralize
+from gradx.transforms.normalize import (
+    centralize,
+    normalize_by_update_norm,
+    scale_by_param_block_norm,
+    scale_by_param_block_rms,
+    scale_by_trust_ratio,
+)
 from gradx.transforms.scale import scale, scale_by_learning_rate, scale_by_schedule
 
 __all__ = [
@@ -23,9 +29,13 @@ __all__ = [
     "clip_by_global_norm",
     "ema",
     "momentum",
+    "normalize_by_update_norm",
     "scale",
     "scale_by_learning_rate",
+    "scale_by_param_block_norm",
+    "scale_by_param_block_rms",
     "scale_by_schedule",
+    "scale_by_trust_ratio",
     "zero_nans",
 ]
 
