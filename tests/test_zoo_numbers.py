@@ -50,6 +50,7 @@ HIDE_INFINITY = {
     "scale_by_sign": "keeps its sign, like every number's",
     "sign_sgd": "as scale_by_sign",
     "signum": "as scale_by_sign",
+    "rprop": "as scale_by_sign",
     "clip": "brings an infinity to the bound like every other large number",
     "set_to_zero": "is zero whatever comes",
     "skip_not_finite": "leaves the mini-step out",
@@ -80,7 +81,12 @@ PLACES = 48
 NOT_SMOOTH_AT_0 = {
     "eta": "a root, whose derivative at 0 is infinite and taken as 0, as add_noise says",
 }
-ABOVE_0 = {"scale_by_adadelta": "eps", "adadelta": "eps", "adaptive_grad_clip": "eps"}
+ABOVE_0 = {
+    "scale_by_adadelta": ["eps"],
+    "adadelta": ["eps"],
+    "adaptive_grad_clip": ["eps"],
+    "rprop": ["learning_rate", "eta_plus", "min_step_size", "max_step_size"],
+}
 """Arguments whose range does not hold 0."""
 
 
@@ -106,7 +112,7 @@ def places_of(tx):
     for i, (name, value) in enumerate(leaves_of(tx)):
         argument = re.split(r"\W", name)[-1]
         yield i, value, (0.0, STEP, -STEP), (0.0, 0.5, -0.5)
-        if value and argument not in NOT_SMOOTH_AT_0 and ABOVE_0.get(tx.name) != argument:
+        if value and argument not in NOT_SMOOTH_AT_0 and argument not in ABOVE_0.get(tx.name, []):
             yield i, 0.0, (0.0, STEP, 2 * STEP), (-1.5, 2.0, -0.5)
 
 

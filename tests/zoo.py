@@ -115,6 +115,11 @@ LAYERWISE = [
     Row(gradx.lamb(0.01, weight_decay=0.01)),
     Row(gradx.fromage(0.05)),
     Row(gradx.fromage(warmup)),
+    Row(gradx.rprop(0.01)),
+    # complex noise is another draw
+    Row(gradx.noisy_sgd(0.1, eta=0.01, seed=0), skip=("complex",)),
+    Row(gradx.optimistic_gradient_descent(0.1, beta=0.5)),
+    Row(gradx.optimistic_adam_v2(0.01)),
 ]
 
 ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS + LAYERWISE

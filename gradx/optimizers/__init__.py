@@ -9,15 +9,24 @@ from gradx.optimizers.adadelta import ScaleByAdaDeltaState, adadelta, scale_by_a
 from gradx.optimizers.adagrad import ScaleByRssState, adagrad, scale_by_rss
 from gradx.optimizers.adam import ScaleByAdamState, adam, adamw, nadam, nadamw, scale_by_adam
 from gradx.optimizers.layerwise import fromage, lamb, lars
+from gradx.optimizers.optimistic import (
+    ScaleByOptimisticGradientState,
+    optimistic_adam_v2,
+    optimistic_gradient_descent,
+    scale_by_optimistic_gradient,
+)
 from gradx.optimizers.rmsprop import ScaleByRmsState, ScaleByRStdDevState, rmsprop, scale_by_rms, scale_by_stddev
-from gradx.optimizers.sgd import sgd
+from gradx.optimizers.rprop import ScaleByRpropState, rprop, scale_by_rprop
+from gradx.optimizers.sgd import noisy_sgd, sgd
 from gradx.optimizers.sign import scale_by_sign, sign_sgd, signum
 
 __all__ = [
     "ScaleByAdaDeltaState",
     "ScaleByAdamState",
+    "ScaleByOptimisticGradientState",
     "ScaleByRStdDevState",
     "ScaleByRmsState",
+    "ScaleByRpropState",
     "ScaleByRssState",
     "adadelta",
     "adagrad",
@@ -28,10 +37,16 @@ __all__ = [
     "lars",
     "nadam",
     "nadamw",
+    "noisy_sgd",
+    "optimistic_adam_v2",
+    "optimistic_gradient_descent",
     "rmsprop",
+    "rprop",
     "scale_by_adadelta",
     "scale_by_adam",
+    "scale_by_optimistic_gradient",
     "scale_by_rms",
+    "scale_by_rprop",
     "scale_by_rss",
     "scale_by_sign",
     "scale_by_stddev",

@@ -1,12 +1,13 @@
-"""Gradient descent, plain, with momentum, with Nesterov's momentum."""
+"""Gradient descent, plain, with momentum, with Nesterov's momentum, with noise."""
 
 from typing import Any
 
 from gradx.combine import chain
 from gradx.core import transformation
 from gradx.transforms.momentum import momentum as heavy_ball
+from gradx.transforms.noise import add_noise
 from gradx.transforms.scale import scale_by_learning_rate
-from gradx.typing import Decay, DType, LearningRate
+from gradx.typing import Decay, DType, LearningRate, NonNegative, ScalarOrSchedule
 
 
 @transformation
@@ -37,3 +38,25 @@ def sgd(
     if momentum is None:
         return chain(step)
     return chain(heavy_ball(momentum, nesterov, accumulator_dtype), step)
+
+
+@transformation
+def noisy_sgd(
+    learning_rate: LearningRate,
+    eta: NonNegative = 0.01,
+    gamma: ScalarOrSchedule = 0.55,
+    key: Any = None,
+    *,
+    seed: int | None = None,
+) -> Any:
+    """Gradient descent with noise: u = -learning_rate · (g + n), n Gaussian of variance eta / (1 + t)^gamma.
+
+    t = 0 at the first update. The arguments are those of `add_noise`.
+
+    State: int32[] and a key. Neelakantan et al. 2015, arXiv:1511.06807, eq. 1.
+
+    >>> import gradx
+    >>> gradx.noisy_sgd(0.1, seed=0)
+    noisy_sgd(learning_rate=0.1, seed=0)
+    """
+    return chain(add_noise(eta, gamma, key, seed=seed), scale_by_learning_rate(learning_rate))

@@ -1,5 +1,7 @@
 """Float64 NumPy references of steps by sign and by length, from the papers, and the rows that compare them."""
 
+import dataclasses
+
 import numpy as np
 
 import gradx
@@ -95,6 +97,49 @@ def fromage(t, g, p, memory, *, learning_rate, min_norm=1e-6):
     return new / np.sqrt(1 + learning_rate**2) - p
 
 
+def rprop_step(t, g, p, memory, *, learning_rate, eta_minus=0.5, eta_plus=1.2, min_step_size=1e-6, max_step_size=50.0):
+    """Igel and Hüsken 2000, iRprop-, entry by entry: line 9 forgets the gradient whose sign has changed."""
+    delta = memory.setdefault("delta", np.full(np.shape(g), learning_rate))
+    last = memory.setdefault("g", np.zeros(np.shape(g)))
+    g = np.array(g)
+    for i in np.ndindex(np.shape(g)):
+        if last[i] * g[i] > 0:
+            delta[i] = min(delta[i] * eta_plus, max_step_size)
+        elif last[i] * g[i] < 0:
+            delta[i] = max(delta[i] * eta_minus, min_step_size)
+            g[i] = 0.0
+        last[i] = g[i]
+    return np.sign(g) * delta
+
+
+def rprop(t, g, p, memory, **rest):
+    """Igel and Hüsken 2000, iRprop-."""
+    return -rprop_step(t, g, p, memory, **rest)
+
+
+def optimistic_direction(t, g, p, memory, *, alpha=1.0, beta=1.0):
+    """Mokhtari et al. 2020, the generalised form; no change before the first gradient."""
+    last = memory.get("g", g)
+    memory["g"] = g
+    return alpha * g + beta * (g - last)
+
+
+def optimistic_gradient_descent(t, g, p, memory, *, learning_rate, **rest):
+    """Daskalakis et al. 2018, eq. 5: w ← w - 2 eta g_t + eta g_{t-1}."""
+    return -learning_rate * optimistic_direction(t, g, p, memory, **rest)
+
+
+def optimistic_adam(t, g, p, memory, *, learning_rate, alpha=1.0, beta=1.0, nesterov=True, **rest):
+    """Daskalakis et al. 2018, Algorithm 1, on Dozat's direction."""
+    d = adam_direction(t, g, p, memory.setdefault("adam", {}), nesterov=nesterov, **rest)
+    return optimistic_gradient_descent(t, d, p, memory, learning_rate=learning_rate, alpha=alpha, beta=beta)
+
+
+def without_peer(row: Row) -> Row:
+    """Return the row without Optax, whose definition is another."""
+    return dataclasses.replace(row, optax=None)
+
+
 TRAJECTORIES: list[Row] = [
     Row(  # with one rate for all steps, entries would come back to where they were
         "scale_by_sign",
@@ -133,4 +178,23 @@ TRAJECTORIES: list[Row] = [
     optimizer("lamb", lamb, "lamb, defaults", learning_rate=RATE),
     optimizer("fromage", fromage, learning_rate=0.2, min_norm=1.0),
     optimizer("fromage", fromage, "fromage, scheduled", learning_rate=FALLING_RATE),
+    # Optax returns each step one update late, and 0 at the first
+    without_peer(optimizer("rprop", rprop, learning_rate=0.05, eta_minus=0.4, eta_plus=1.3)),
+    without_peer(optimizer("rprop", rprop, "rprop, bounds", learning_rate=0.05, min_step_size=0.02, max_step_size=0.1)),
+    without_peer(direction("scale_by_rprop", rprop_step, learning_rate=0.5)),
+    direction("scale_by_optimistic_gradient", optimistic_direction, alpha=0.7, beta=0.4),
+    optimizer(
+        "optimistic_gradient_descent", optimistic_gradient_descent, learning_rate=FALLING_RATE, alpha=0.7, beta=0.4
+    ),
+    optimizer("optimistic_adam_v2", optimistic_adam, learning_rate=0.02, alpha=0.7, beta=0.4, b1=0.8, b2=0.95, eps=0.1),
+    optimizer(
+        "optimistic_adam_v2",
+        optimistic_adam,
+        "optimistic_adam_v2, not Nesterov",
+        learning_rate=0.02,
+        b2=0.95,
+        eps=0.1,
+        eps_root=0.1,
+        nesterov=False,
+    ),
 ]
