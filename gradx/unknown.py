@@ -25,7 +25,6 @@ ELSEWHERE = {
 
 FACTORIES = [
     "adabelief",
-    "adafactor",
     "adamax",
     "adamaxw",
     "adan",
@@ -50,16 +49,13 @@ FACTORIES = [
     "scale_by_backtracking_linesearch",
     "scale_by_belief",
     "scale_by_distance_over_gradients",
-    "scale_by_factored_rms",
     "scale_by_lbfgs",
     "scale_by_lion",
     "scale_by_novograd",
     "scale_by_polyak",
     "scale_by_radam",
-    "scale_by_sm3",
     "scale_by_yogi",
     "scale_by_zoom_linesearch",
-    "sm3",
     "snapshot",
     "yogi",
 ]

@@ -76,6 +76,8 @@ def test_optax_names_are_there():
         "scale_by_learning_rate": "learning_rate is required",
         "nadam": "no nesterov argument: it would make nadam adam",
         "nadamw": "no nesterov argument: it would make nadamw adamw",
+        "adafactor": "dtype_momentum=None is at least float32",
+        "scale_by_factored_rms": "decay_rate_fn=None is Optax's private default",
         "MultiSteps": "a function; accumulator_dtype None means at least float32",
         "masked": "no mask_compatible_extra_args",
         "partition": "no mask_compatible_extra_args",

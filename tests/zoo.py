@@ -120,6 +120,12 @@ LAYERWISE = [
     Row(gradx.noisy_sgd(0.1, eta=0.01, seed=0), skip=("complex",)),
     Row(gradx.optimistic_gradient_descent(0.1, beta=0.5)),
     Row(gradx.optimistic_adam_v2(0.01)),
+    Row(gradx.sm3(0.1)),
+    Row(gradx.scale_by_sm3(b2=0.9), trains=False),
+    Row(gradx.adafactor(0.1)),
+    Row(gradx.adafactor(0.1, min_dim_size_to_factor=2, momentum=0.9, weight_decay_rate=0.01)),
+    Row(gradx.scale_by_factored_rms(min_dim_size_to_factor=2), trains=False),
+    Row(gradx.asgd(0.1, lambd=0.01, t0=0.5)),
 ]
 
 ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS + LAYERWISE

@@ -6,8 +6,10 @@ Arguments that mean the same everywhere are described in `gradx/glossary.py`, fr
 
 from gradx.glossary import document_all
 from gradx.optimizers.adadelta import ScaleByAdaDeltaState, adadelta, scale_by_adadelta
+from gradx.optimizers.adafactor import FactoredState, adafactor, scale_by_factored_rms
 from gradx.optimizers.adagrad import ScaleByRssState, adagrad, scale_by_rss
 from gradx.optimizers.adam import ScaleByAdamState, adam, adamw, nadam, nadamw, scale_by_adam
+from gradx.optimizers.asgd import ASGDState, asgd
 from gradx.optimizers.layerwise import fromage, lamb, lars
 from gradx.optimizers.optimistic import (
     ScaleByOptimisticGradientState,
@@ -19,8 +21,11 @@ from gradx.optimizers.rmsprop import ScaleByRmsState, ScaleByRStdDevState, rmspr
 from gradx.optimizers.rprop import ScaleByRpropState, rprop, scale_by_rprop
 from gradx.optimizers.sgd import noisy_sgd, sgd
 from gradx.optimizers.sign import scale_by_sign, sign_sgd, signum
+from gradx.optimizers.sm3 import ScaleBySM3State, scale_by_sm3, sm3
 
 __all__ = [
+    "ASGDState",
+    "FactoredState",
     "ScaleByAdaDeltaState",
     "ScaleByAdamState",
     "ScaleByOptimisticGradientState",
@@ -28,10 +33,13 @@ __all__ = [
     "ScaleByRmsState",
     "ScaleByRpropState",
     "ScaleByRssState",
+    "ScaleBySM3State",
     "adadelta",
+    "adafactor",
     "adagrad",
     "adam",
     "adamw",
+    "asgd",
     "fromage",
     "lamb",
     "lars",
@@ -44,15 +52,18 @@ __all__ = [
     "rprop",
     "scale_by_adadelta",
     "scale_by_adam",
+    "scale_by_factored_rms",
     "scale_by_optimistic_gradient",
     "scale_by_rms",
     "scale_by_rprop",
     "scale_by_rss",
     "scale_by_sign",
+    "scale_by_sm3",
     "scale_by_stddev",
     "sgd",
     "sign_sgd",
     "signum",
+    "sm3",
 ]
 
 __dir__ = document_all(globals(), __all__)
