@@ -74,7 +74,6 @@ CONTRIB = [
     "mechanize",
     "momo",
     "momo_adam",
-    "muon",
     "prodigy",
     "reduce_on_plateau",
     "sam",

@@ -45,6 +45,10 @@ def keep_update(updates: gradx.Updates, state: Any, params: Any = None) -> tuple
     return updates, state
 
 
+def is_matrix(params: gradx.Params) -> Any:
+    return gradx.tree.map_with_path(lambda name, x: x.ndim >= 2, params)
+
+
 warmup = gradx.linear_schedule(0.0, 0.1, 5)
 
 OPTIMIZERS = [
@@ -126,6 +130,10 @@ LAYERWISE = [
     Row(gradx.adafactor(0.1, min_dim_size_to_factor=2, momentum=0.9, weight_decay_rate=0.01)),
     Row(gradx.scale_by_factored_rms(min_dim_size_to_factor=2), trains=False),
     Row(gradx.asgd(0.1, lambd=0.01, t0=0.5)),
+    Row(gradx.muon(0.05)),
+    Row(gradx.muon(0.05, weight_decay=0.01, adaptive=True, nesterov=False, muon_weight_dimension_numbers=is_matrix)),
+    Row(gradx.scale_by_muon(eps=1e-3), trains=False),
+    Row(gradx.scale_by_shape(consistent_rms=0.2), trains=False),
 ]
 
 ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS + LAYERWISE

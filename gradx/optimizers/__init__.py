@@ -11,6 +11,7 @@ from gradx.optimizers.adagrad import ScaleByRssState, adagrad, scale_by_rss
 from gradx.optimizers.adam import ScaleByAdamState, adam, adamw, nadam, nadamw, scale_by_adam
 from gradx.optimizers.asgd import ASGDState, asgd
 from gradx.optimizers.layerwise import fromage, lamb, lars
+from gradx.optimizers.muon import MuonDimensionNumbers, MuonState, muon, scale_by_muon, scale_by_shape
 from gradx.optimizers.optimistic import (
     ScaleByOptimisticGradientState,
     optimistic_adam_v2,
@@ -26,6 +27,8 @@ from gradx.optimizers.sm3 import ScaleBySM3State, scale_by_sm3, sm3
 __all__ = [
     "ASGDState",
     "FactoredState",
+    "MuonDimensionNumbers",
+    "MuonState",
     "ScaleByAdaDeltaState",
     "ScaleByAdamState",
     "ScaleByOptimisticGradientState",
@@ -43,6 +46,7 @@ __all__ = [
     "fromage",
     "lamb",
     "lars",
+    "muon",
     "nadam",
     "nadamw",
     "noisy_sgd",
@@ -53,10 +57,12 @@ __all__ = [
     "scale_by_adadelta",
     "scale_by_adam",
     "scale_by_factored_rms",
+    "scale_by_muon",
     "scale_by_optimistic_gradient",
     "scale_by_rms",
     "scale_by_rprop",
     "scale_by_rss",
+    "scale_by_shape",
     "scale_by_sign",
     "scale_by_sm3",
     "scale_by_stddev",
