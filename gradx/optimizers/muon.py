@@ -302,15 +302,13 @@ def muon(
 ) -> Any:
     """Muon for matrices and AdamW for the rest: u = -learning_rate · (sqrt(max(1, outputs / inputs)) · O + decay · p).
 
-    O is the momentum made orthogonal. By default matrices are the leaves with exactly two axes, embeddings and the last
-    layer too: name others by `muon_weight_dimension_numbers`, for example
-    `lambda params: gradx.tree.map_with_path(lambda name, p: p.ndim == 2 and "embed" not in name, params)`.
+    O is the momentum made orthogonal. Matrices are the leaves with exactly two axes, embeddings and the last layer too,
+    unless `muon_weight_dimension_numbers` names others, `lambda params: tree.map_with_path(is_hidden, params)` say.
 
     Args:
       weight_decay_mask: where matrices decay, as in `add_decayed_weights`.
       nesterov: use the momentum of the next step, in both.
-      adam_b1, adam_b2, adam_eps_root, adam_weight_decay, adam_learning_rate: those of `adamw`, for the rest, of which
-        `eps`, `mu_dtype` and, by default, the learning rate are shared.
+      adam_b1, adam_b2, adam_eps_root, adam_weight_decay, adam_learning_rate: those of `adamw`; None shares the rate.
       muon_weight_dimension_numbers: which leaves are matrices, as `weight_dimension_numbers` of `scale_by_muon`.
       consistent_rms: factor for consistent_rms · sqrt(max(inputs, outputs)) instead; 0.2 goes with Adam's rates.
 
