@@ -81,8 +81,6 @@ CONTRIB = [
     "schedule_free_adamw",
     "schedule_free_sgd",
     "simplified_ademamix",
-    "sophia",
-    "split_real_and_imaginary",
 ]
 """Factories of `optax.contrib` that gradx has not."""
 

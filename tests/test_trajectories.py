@@ -42,7 +42,7 @@ FELT = 1e-3
 
 ROWS = all_rows()
 BY_NAME = {row.name: row for row in ROWS}
-FLOATS_WITHOUT_TRAJECTORY = {"add_noise", "noisy_sgd"}
+FLOATS_WITHOUT_TRAJECTORY = {"add_noise", "noisy_sgd", "hutchinson_estimator_diag_hessian"}
 """Random: its moments are tested below."""
 
 

@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 import gradx
 
 
@@ -47,6 +50,14 @@ def keep_update(updates: gradx.Updates, state: Any, params: Any = None) -> tuple
 
 def is_matrix(params: gradx.Params) -> Any:
     return gradx.tree.map_with_path(lambda name, x: x.ndim >= 2, params)
+
+
+def squares(updates: gradx.Updates, params: gradx.Params | None) -> gradx.Updates:
+    return jax.tree.map(lambda g: g * g, updates)
+
+
+def wave(params: gradx.Params) -> Any:
+    return sum((jnp.sum(jnp.cos(jnp.real(x))) for x in jax.tree.leaves(params)), jnp.float32(0))
 
 
 warmup = gradx.linear_schedule(0.0, 0.1, 5)
@@ -134,6 +145,10 @@ LAYERWISE = [
     Row(gradx.muon(0.05, weight_decay=0.01, adaptive=True, nesterov=False, muon_weight_dimension_numbers=is_matrix)),
     Row(gradx.scale_by_muon(eps=1e-3), trains=False),
     Row(gradx.scale_by_shape(consistent_rms=0.2), trains=False),
+    Row(gradx.sophia(0.05, update_interval=2, hessian_diagonal_fn=gradx.stateless(squares))),
+    Row(gradx.hutchinson_estimator_diag_hessian(), trains=False, extras={"obj_fn": wave}),
+    # one moment for both parts of a complex number is another formula than one for each
+    Row(gradx.split_real_and_imaginary(gradx.adamw(0.01)), skip=("complex",)),
 ]
 
 ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS + LAYERWISE

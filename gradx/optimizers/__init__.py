@@ -23,10 +23,18 @@ from gradx.optimizers.rprop import ScaleByRpropState, rprop, scale_by_rprop
 from gradx.optimizers.sgd import noisy_sgd, sgd
 from gradx.optimizers.sign import scale_by_sign, sign_sgd, signum
 from gradx.optimizers.sm3 import ScaleBySM3State, scale_by_sm3, sm3
+from gradx.optimizers.sophia import (
+    HutchinsonState,
+    SophiaState,
+    hutchinson_estimator_diag_hessian,
+    scale_by_sophia,
+    sophia,
+)
 
 __all__ = [
     "ASGDState",
     "FactoredState",
+    "HutchinsonState",
     "MuonDimensionNumbers",
     "MuonState",
     "ScaleByAdaDeltaState",
@@ -37,6 +45,7 @@ __all__ = [
     "ScaleByRpropState",
     "ScaleByRssState",
     "ScaleBySM3State",
+    "SophiaState",
     "adadelta",
     "adafactor",
     "adagrad",
@@ -44,6 +53,7 @@ __all__ = [
     "adamw",
     "asgd",
     "fromage",
+    "hutchinson_estimator_diag_hessian",
     "lamb",
     "lars",
     "muon",
@@ -65,11 +75,13 @@ __all__ = [
     "scale_by_shape",
     "scale_by_sign",
     "scale_by_sm3",
+    "scale_by_sophia",
     "scale_by_stddev",
     "sgd",
     "sign_sgd",
     "signum",
     "sm3",
+    "sophia",
 ]
 
 __dir__ = document_all(globals(), __all__)
