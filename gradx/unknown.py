@@ -69,7 +69,6 @@ CONTRIB = [
     "dog",
     "dowg",
     "dpsgd",
-    "galore",
     "madgrad",
     "mechanize",
     "momo",

@@ -23,8 +23,8 @@ LAYERS = [
     {"diagnose", "recipes", "tune", "viz"},
 ]
 PLAIN = {"schedules", "losses", "linalg", "projections", "assignment", "perturbations", "microbatching"}
-"""Beside the tower: these import only its lowest modules, and only its highest layer imports them; but optimizers
-import linalg."""
+"""Beside the tower: these import only its lowest modules, and only its highest layer imports them; but transforms
+and optimizers import linalg."""
 LOWEST = {"typing", "glossary", "checks", "numerics", "value", "scheduled", "tree"}
 ALLOWED_OUTSIDE = {"jax", "jaxlib", "numpy"}
 EXTRAS = {"viz": {"matplotlib"}}
@@ -72,7 +72,7 @@ def faults(path, source):
             found.append(f"{module} has no place in the layers")
         else:
             below = set().union(*LAYERS[:rank]) | {module} | (PLAIN if LAYERS[rank] is LAYERS[-1] else set())
-            below |= {"linalg"} if module == "optimizers" else set()
+            below |= {"linalg"} if module in ("transforms", "optimizers") else set()
             beside = LAYERS[rank] if "value" in LAYERS[rank] else set()  # checks, numerics and arguments serve value
             found += [] if target in below | beside else [f"{module} imports {target}"]
         elsewhere = rest != "optimizers.adam"  # which is a building block of others

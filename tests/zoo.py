@@ -145,6 +145,7 @@ LAYERWISE = [
     Row(gradx.muon(0.05, weight_decay=0.01, adaptive=True, nesterov=False, muon_weight_dimension_numbers=is_matrix)),
     Row(gradx.scale_by_muon(eps=1e-3), trains=False),
     Row(gradx.scale_by_shape(consistent_rms=0.2), trains=False),
+    Row(gradx.galore(0.05, rank=2)),
     Row(gradx.sophia(0.05, update_interval=2, hessian_diagonal_fn=gradx.stateless(squares))),
     Row(gradx.hutchinson_estimator_diag_hessian(), trains=False, extras={"obj_fn": wave}),
     # one moment for both parts of a complex number is another formula than one for each

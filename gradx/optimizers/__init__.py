@@ -10,6 +10,7 @@ from gradx.optimizers.adafactor import FactoredState, adafactor, scale_by_factor
 from gradx.optimizers.adagrad import ScaleByRssState, adagrad, scale_by_rss
 from gradx.optimizers.adam import ScaleByAdamState, adam, adamw, nadam, nadamw, scale_by_adam
 from gradx.optimizers.asgd import ASGDState, asgd
+from gradx.optimizers.galore import GaLoreDimensionNumbers, GaLoreState, galore, scale_by_galore
 from gradx.optimizers.layerwise import fromage, lamb, lars
 from gradx.optimizers.muon import MuonDimensionNumbers, MuonState, muon, scale_by_muon, scale_by_shape
 from gradx.optimizers.optimistic import (
@@ -34,6 +35,8 @@ from gradx.optimizers.sophia import (
 __all__ = [
     "ASGDState",
     "FactoredState",
+    "GaLoreDimensionNumbers",
+    "GaLoreState",
     "HutchinsonState",
     "MuonDimensionNumbers",
     "MuonState",
@@ -53,6 +56,7 @@ __all__ = [
     "adamw",
     "asgd",
     "fromage",
+    "galore",
     "hutchinson_estimator_diag_hessian",
     "lamb",
     "lars",
@@ -67,6 +71,7 @@ __all__ = [
     "scale_by_adadelta",
     "scale_by_adam",
     "scale_by_factored_rms",
+    "scale_by_galore",
     "scale_by_muon",
     "scale_by_optimistic_gradient",
     "scale_by_rms",
