@@ -9,7 +9,7 @@ import numpy as np
 
 from gradx import checks, eager, numerics, tree
 from gradx.arguments import Arguments
-from gradx.running import Wrapper, compiled_init, is_transformation, run_init, run_update
+from gradx.running import Wrapper, compiled_init, is_transformation, run_init, run_update, takes_examples
 from gradx.typing import Params, PyTree, State, Updates
 from gradx.value import Value
 
@@ -37,16 +37,17 @@ def _checked_update(
     tx: Any, updates: Updates, state: State, params: Params | None, extras: dict, *, owner: str
 ) -> tuple[Updates, State]:
     checks.differentiable(owner, updates)
+    one = _one_example(updates) if takes_examples(tx) else updates
     if params is not None:
         checks.some_gradient(owner, updates, params)
         params = _without_functions(updates, params)
-        checks.same_leaves(owner, "updates", updates, params, "params", dtypes=False, containers=SAME_CONTAINERS)
+        checks.same_leaves(owner, "updates", one, params, "params", dtypes=False, containers=SAME_CONTAINERS)
         checks.real_for_real(owner, updates, params)
-    _check_state(owner, tx, updates, state, params)
+    _check_state(owner, tx, one, state, params)
     lifted = jax.tree.map(_lift_gradient, updates)
     new_updates, new_state = run_update(tx, lifted, state, tree.lift(params), extras)
-    checks.same_leaves(owner, "its update", new_updates, updates, "the gradient", dtypes=False)
-    return _lower(new_updates, updates, params), new_state
+    checks.same_leaves(owner, "its update", new_updates, one, "the gradient", dtypes=False)
+    return _lower(new_updates, one, params), new_state
 
 
 _compiled_update = jax.jit(_checked_update, static_argnames="owner")
@@ -128,6 +129,11 @@ def _is_array(x: Any) -> bool:
 
 def _without_value(x: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(np.shape(x), checks.dtype_of(x))
+
+
+def _one_example(updates: Updates) -> PyTree:
+    """Return the shapes of one example's gradient, where all have a first axis of examples."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x)[1:], checks.dtype_of(x)), updates)
 
 
 def _lift_gradient(x: Any) -> Any:

@@ -68,7 +68,6 @@ CONTRIB = [
     "dadapt_adamw",
     "dog",
     "dowg",
-    "dpsgd",
     "madgrad",
     "mechanize",
     "momo",

@@ -85,7 +85,7 @@ def test_optax_names_are_there():
         "named_chain": "the parts are called parts",
     }
     for name in sorted(public(gradx)):
-        peer = getattr(optax, name, None)
+        peer = vars(optax).get(name)  # without the names that warn
         if name in departs or not inspect.isfunction(peer) or not inspect.isfunction(getattr(gradx, name)):
             continue
         ours = {k: p.default for k, p in inspect.signature(getattr(gradx, name)).parameters.items()}

@@ -57,6 +57,7 @@ HIDE_INFINITY = {
 }
 SPREAD_NAN = {
     "clip_by_global_norm": "has one norm for all leaves, and nothing is known of it",
+    "dpsgd": "as clip_by_global_norm",
     "normalize_by_update_norm": "as clip_by_global_norm",
 }
 

@@ -56,6 +56,10 @@ def squares(updates: gradx.Updates, params: gradx.Params | None) -> gradx.Update
     return jax.tree.map(lambda g: g * g, updates)
 
 
+def as_one_example(updates: gradx.Updates, params: gradx.Params | None) -> gradx.Updates:
+    return jax.tree.map(lambda g: g[None], updates)
+
+
 def wave(params: gradx.Params) -> Any:
     return sum((jnp.sum(jnp.cos(jnp.real(x))) for x in jax.tree.leaves(params)), jnp.float32(0))
 
@@ -146,6 +150,8 @@ LAYERWISE = [
     Row(gradx.scale_by_muon(eps=1e-3), trains=False),
     Row(gradx.scale_by_shape(consistent_rms=0.2), trains=False),
     Row(gradx.galore(0.05, rank=2)),
+    # the gradient as that of one example
+    Row(gradx.chain(gradx.stateless(as_one_example), gradx.dpsgd(0.1, 1.0, 0.0, seed=0))),
     Row(gradx.sophia(0.05, update_interval=2, hessian_diagonal_fn=gradx.stateless(squares))),
     Row(gradx.hutchinson_estimator_diag_hessian(), trains=False, extras={"obj_fn": wave}),
     # one moment for both parts of a complex number is another formula than one for each

@@ -21,7 +21,7 @@ from gradx.optimizers.optimistic import (
 )
 from gradx.optimizers.rmsprop import ScaleByRmsState, ScaleByRStdDevState, rmsprop, scale_by_rms, scale_by_stddev
 from gradx.optimizers.rprop import ScaleByRpropState, rprop, scale_by_rprop
-from gradx.optimizers.sgd import noisy_sgd, sgd
+from gradx.optimizers.sgd import dpsgd, noisy_sgd, sgd
 from gradx.optimizers.sign import scale_by_sign, sign_sgd, signum
 from gradx.optimizers.sm3 import ScaleBySM3State, scale_by_sm3, sm3
 from gradx.optimizers.sophia import (
@@ -55,6 +55,7 @@ __all__ = [
     "adam",
     "adamw",
     "asgd",
+    "dpsgd",
     "fromage",
     "galore",
     "hutchinson_estimator_diag_hessian",

@@ -13,10 +13,17 @@ from gradx.transforms.normalize import (
     scale_by_param_block_rms,
     scale_by_trust_ratio,
 )
+from gradx.transforms.privacy import (
+    DifferentiallyPrivateAggregateState,
+    differentially_private_aggregate,
+    per_example_global_norm_clip,
+    per_example_layer_norm_clip,
+)
 from gradx.transforms.scale import scale, scale_by_learning_rate, scale_by_schedule
 
 __all__ = [
     "AddNoiseState",
+    "DifferentiallyPrivateAggregateState",
     "EmaState",
     "TraceState",
     "ZeroNansState",
@@ -27,9 +34,12 @@ __all__ = [
     "clip",
     "clip_by_block_rms",
     "clip_by_global_norm",
+    "differentially_private_aggregate",
     "ema",
     "momentum",
     "normalize_by_update_norm",
+    "per_example_global_norm_clip",
+    "per_example_layer_norm_clip",
     "scale",
     "scale_by_learning_rate",
     "scale_by_param_block_norm",
