@@ -9,7 +9,7 @@ import numpy as np
 
 from gradx import checks, eager, numerics, tree
 from gradx.arguments import Arguments
-from gradx.running import Wrapper, compiled_init, is_transformation, run_init, run_update
+from gradx.running import Wrapper, compiled_init, is_transformation, run_init, run_update, takes_examples
 from gradx.typing import Params, PyTree, State, Updates
 from gradx.value import Value
 
@@ -38,20 +38,26 @@ def _checked_update(
 ) -> tuple[Updates, State]:
     if params is not None:
         params = _without_functions(updates, params)
+    one = _one_example(updates) if takes_examples(tx) else updates
     if strict:
-        _check_call(owner, tx, updates, state, params)
+        _check_call(owner, tx, one, state, params)
     if not strict and not tx.is_own:  # another library's user sees what he gave
         return run_update(tx, updates, state, params, extras)
     lifted = jax.tree.map(_lift_gradient, updates)
     new_updates, new_state = run_update(tx, lifted, state, tree.lift(params), extras)
     if strict:
-        checks.same_leaves(owner, "its update", new_updates, updates, "the gradient", dtypes=False)
+        checks.same_leaves(owner, "its update", new_updates, one, "the gradient", dtypes=False)
     elif jax.tree.structure(new_updates) != jax.tree.structure(updates):
         return new_updates, new_state
-    return _lower(new_updates, updates, params), new_state
+    return _lower(new_updates, one, params), new_state
 
 
 _compiled_update = jax.jit(_checked_update, static_argnames=("owner", "strict"))
+
+
+def _one_example(updates: Updates) -> PyTree:
+    """Return the shapes of one example's gradient, where all have a first axis of examples."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x)[1:], checks.dtype_of(x)), updates)
 
 
 def _check_call(owner: str, tx: Any, updates: Updates, state: State, params: Params | None) -> None:

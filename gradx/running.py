@@ -96,6 +96,19 @@ def parts_of(tx: Any, state: State) -> list[Part]:
     return built.parts(inner) if isinstance(built, Wrapper) else []
 
 
+def takes_examples(tx: Any) -> bool:
+    """Whether the gradients of `tx` have a first axis of examples, which its first part takes away."""
+    if not isinstance(tx, Value):
+        return False
+    built = tx.built
+    if is_transformation(built):
+        return takes_examples(built)
+    if isinstance(built, Wrapper):
+        parts = built.parts(None) if tx.name in ("chain", "named_chain") else []
+        return bool(parts) and takes_examples(parts[0][1])
+    return getattr(built[1], "takes_examples", False)
+
+
 def is_transformation(x: Any) -> bool:
     """Whether `x` has what a transformation must have, gradx's or not: init and update, to be called."""
     return (

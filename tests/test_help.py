@@ -59,7 +59,7 @@ def test_there_are_as_many_as_there_were():
 @each_function
 def test_signatures_can_be_read(function):
     signature = str(inspect.signature(function))
-    assert len(signature) <= 520, signature
+    assert len(signature) <= 640, signature  # muon has 18 arguments, as in Optax
     for noise in ("typing.", "Annotated", "Union[", "jax.", "Range(", "'float", "<class"):
         assert noise not in signature, signature
 
@@ -271,7 +271,6 @@ adam(0.1)
         ("admaw", "did you mean gradx.adamw?"),
         ("lion", "gradx.transformation(optax.lion)(...)"),
         ("Lion", "gradx.transformation(optax.lion)(...)"),
-        ("muon", "gradx.transformation(optax.contrib.muon)(...)"),
         ("safe_norm", "gradx.tree.norm"),
         ("trace", "gradx.momentum"),
         ("softmax_cross_entropy", "gradx.losses.softmax_cross_entropy"),

@@ -62,7 +62,7 @@ def test_adaptive_directions_do_not_know_the_gradients_scale(name, seed, b1, b2,
     assert_close(run(tx, scaled, params), run(tx, gradients, params), rtol=1e-4, atol=1e-5)
 
 
-BY_NAME = ("add_noise", "partition", "masked")
+BY_NAME = ("add_noise", "noisy_sgd", "hutchinson_estimator_diag_hessian", "partition", "masked")
 WITHOUT_EXTRAS = [row.tx for row in ZOO if not row.extras]
 LEAFWISE = [tx for tx in WITHOUT_EXTRAS if tx.name not in BY_NAME and "mask=" not in str(tx)]
 """What treats all leaves alike: no noise drawn by position, no mask or label by name."""
@@ -93,7 +93,7 @@ def test_entries_may_change_places(tx, seed, order):
     assert_close(permuted, [u[np.array(order)] for u in run(tx, gradients, params)], **ROUNDING)
 
 
-PARTS = [tx for tx in WITHOUT_EXTRAS if tx.name != "add_noise"]
+PARTS = [tx for tx in WITHOUT_EXTRAS if tx.name not in ("add_noise", "noisy_sgd")]
 
 
 @examples(max_examples=6)
@@ -283,7 +283,9 @@ def test_schedules_stay_between_their_values_and_take_them(name, draw):
 
 
 FACTORIES = [x for x in vars(gradx).values() if inspect.isfunction(x) and hasattr(x, "__wrapped__")]
-ORDINARY = {row.tx.name: row.tx.arguments for row in ZOO}
+INSIDE = [gradx.dpsgd(0.1, 1.0, 1.0, seed=0), gradx.differentially_private_aggregate(1.0, 1.0, seed=0)]
+"""In the zoo as parts only."""
+ORDINARY = {tx.name: tx.arguments for tx in [*INSIDE, *(row.tx for row in ZOO)]}
 
 
 def argument(parameter, marks):

@@ -42,7 +42,13 @@ FELT = 1e-3
 
 ROWS = all_rows()
 BY_NAME = {row.name: row for row in ROWS}
-FLOATS_WITHOUT_TRAJECTORY = {"add_noise"}
+FLOATS_WITHOUT_TRAJECTORY = {
+    "add_noise",
+    "noisy_sgd",
+    "hutchinson_estimator_diag_hessian",
+    "differentially_private_aggregate",
+    "dpsgd",
+}
 """Random: its moments are tested below."""
 SEARCHES = {name for name in dir(gradx) if name.endswith("_linesearch")}
 """They ask for a function: `tests/test_line_search.py` follows them."""

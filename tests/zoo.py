@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 import gradx
 
 
@@ -43,6 +46,22 @@ def keep_init(params: gradx.Params) -> gradx.EmptyState:
 
 def keep_update(updates: gradx.Updates, state: Any, params: Any = None) -> tuple:
     return updates, state
+
+
+def is_matrix(params: gradx.Params) -> Any:
+    return gradx.tree.map_with_path(lambda name, x: x.ndim >= 2, params)
+
+
+def squares(updates: gradx.Updates, params: gradx.Params | None) -> gradx.Updates:
+    return jax.tree.map(lambda g: g * g, updates)
+
+
+def as_one_example(updates: gradx.Updates, params: gradx.Params | None) -> gradx.Updates:
+    return jax.tree.map(lambda g: g[None], updates)
+
+
+def wave(params: gradx.Params) -> Any:
+    return sum((jnp.sum(jnp.cos(jnp.real(x))) for x in jax.tree.leaves(params)), jnp.float32(0))
 
 
 warmup = gradx.linear_schedule(0.0, 0.1, 5)
@@ -183,4 +202,40 @@ LINE_SEARCHES = [
     Row(gradx.chain(gradx.sgd(0.5), gradx.scale_by_backtracking_linesearch(10, store_grad=True)), **SEARCH),
 ]
 
-ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS + WRAPPERS + PARAMETER_FREE + LINE_SEARCHES
+
+LAYERWISE = [
+    Row(gradx.sign_sgd(0.05)),
+    Row(gradx.signum(0.05)),
+    Row(gradx.scale_by_trust_ratio(trust_coefficient=0.5, eps=0.1), trains=False),
+    Row(gradx.scale_by_param_block_norm(), trains=False),
+    Row(gradx.scale_by_param_block_rms(), trains=False),
+    Row(gradx.normalize_by_update_norm(), trains=False),
+    Row(gradx.lars(0.1, weight_decay=0.01, weight_decay_mask=decays, trust_coefficient=0.1)),
+    Row(gradx.lamb(0.01, weight_decay=0.01)),
+    Row(gradx.fromage(0.05)),
+    Row(gradx.fromage(warmup)),
+    Row(gradx.rprop(0.01)),
+    # complex noise is another draw
+    Row(gradx.noisy_sgd(0.1, eta=0.01, seed=0), skip=("complex",)),
+    Row(gradx.optimistic_gradient_descent(0.1, beta=0.5)),
+    Row(gradx.optimistic_adam_v2(0.01)),
+    Row(gradx.sm3(0.1)),
+    Row(gradx.scale_by_sm3(b2=0.9), trains=False),
+    Row(gradx.adafactor(0.1)),
+    Row(gradx.adafactor(0.1, min_dim_size_to_factor=2, momentum=0.9, weight_decay_rate=0.01)),
+    Row(gradx.scale_by_factored_rms(min_dim_size_to_factor=2), trains=False),
+    Row(gradx.asgd(0.1, lambd=0.01, t0=0.5)),
+    Row(gradx.muon(0.05)),
+    Row(gradx.muon(0.05, weight_decay=0.01, adaptive=True, nesterov=False, muon_weight_dimension_numbers=is_matrix)),
+    Row(gradx.scale_by_muon(eps=1e-3), trains=False),
+    Row(gradx.scale_by_shape(consistent_rms=0.2), trains=False),
+    Row(gradx.galore(0.05, rank=2)),
+    # the gradient as that of one example
+    Row(gradx.chain(gradx.stateless(as_one_example), gradx.dpsgd(0.1, 1.0, 0.0, seed=0))),
+    Row(gradx.sophia(0.05, update_interval=2, hessian_diagonal_fn=gradx.stateless(squares))),
+    Row(gradx.hutchinson_estimator_diag_hessian(), trains=False, extras={"obj_fn": wave}),
+    # one moment for both parts of a complex number is another formula than one for each
+    Row(gradx.split_real_and_imaginary(gradx.adamw(0.01)), skip=("complex",)),
+]
+
+ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS + WRAPPERS + PARAMETER_FREE + LINE_SEARCHES + LAYERWISE

@@ -14,7 +14,14 @@ from gradx.transforms.line_search import value_and_grad_from_state
 from gradx.transforms.momentum import EmaState, TraceState, ema, momentum
 from gradx.transforms.more_thuente import scale_by_more_thuente_linesearch
 from gradx.transforms.noise import AddNoiseState, add_noise
-from gradx.transforms.normalize import centralize, normalize
+from gradx.transforms.normalize import (
+    centralize,
+    normalize,
+    normalize_by_update_norm,
+    scale_by_param_block_norm,
+    scale_by_param_block_rms,
+    scale_by_trust_ratio,
+)
 from gradx.transforms.plain import (
     global_norm,
     incremental_update,
@@ -24,6 +31,12 @@ from gradx.transforms.plain import (
     scale_gradient,
 )
 from gradx.transforms.plateau import ReduceLROnPlateauState, reduce_on_plateau
+from gradx.transforms.privacy import (
+    DifferentiallyPrivateAggregateState,
+    differentially_private_aggregate,
+    per_example_global_norm_clip,
+    per_example_layer_norm_clip,
+)
 from gradx.transforms.scale import scale, scale_by_learning_rate, scale_by_schedule
 from gradx.transforms.zoom import ScaleByZoomLinesearchState, ZoomLinesearchInfo, scale_by_zoom_linesearch
 
@@ -31,6 +44,7 @@ __all__ = [
     "AddNoiseState",
     "ApplyEvery",
     "BacktrackingLinesearchInfo",
+    "DifferentiallyPrivateAggregateState",
     "EmaState",
     "NonNegativeParamsState",
     "ReduceLROnPlateauState",
@@ -47,6 +61,7 @@ __all__ = [
     "clip",
     "clip_by_block_rms",
     "clip_by_global_norm",
+    "differentially_private_aggregate",
     "ema",
     "global_norm",
     "incremental_update",
@@ -54,6 +69,9 @@ __all__ = [
     "keep_params_nonnegative",
     "momentum",
     "normalize",
+    "normalize_by_update_norm",
+    "per_example_global_norm_clip",
+    "per_example_layer_norm_clip",
     "periodic_update",
     "reduce_on_plateau",
     "safe_increment",
@@ -61,7 +79,10 @@ __all__ = [
     "scale_by_backtracking_linesearch",
     "scale_by_learning_rate",
     "scale_by_more_thuente_linesearch",
+    "scale_by_param_block_norm",
+    "scale_by_param_block_rms",
     "scale_by_schedule",
+    "scale_by_trust_ratio",
     "scale_by_zoom_linesearch",
     "scale_gradient",
     "value_and_grad_from_state",

@@ -26,7 +26,7 @@ def noise_leaf(u, index, *, key, eta, gamma, t):
     return u + numerics.safe_sqrt(eta / t**gamma) * jax.random.normal(own, u.shape, u.dtype)
 
 
-def _as_key(start: Any) -> jax.Array:
+def as_key(start: Any) -> jax.Array:
     """Return the key that an integer stands for, and a key as it is."""
     if isinstance(start, int | np.integer):
         return jax.random.key(int(start))
@@ -55,7 +55,7 @@ def add_noise(eta: NonNegative, gamma: ScalarOrSchedule, key: Any = None, *, see
     if (key is None) == (seed is None):
         raise TypeError("add_noise: give either key or seed")
     start = key if seed is None else seed
-    typed = _as_key(start)
+    typed = as_key(start)
     implementation = jax.random.key_impl(typed)
 
     def init(params: Params) -> AddNoiseState:

@@ -10,6 +10,7 @@ from gradx.wrappers.accumulate import (
     skip_not_finite,
 )
 from gradx.wrappers.average import AverageParamsState, average_params
+from gradx.wrappers.complex import SplitRealAndImaginaryArrays, SplitRealAndImaginaryState, split_real_and_imaginary
 from gradx.wrappers.conditional import (
     ConditionallyMaskState,
     ConditionallyTransformState,
@@ -50,6 +51,8 @@ __all__ = [
     "ScheduleFreeState",
     "SkipOutliersState",
     "SnapshotState",
+    "SplitRealAndImaginaryArrays",
+    "SplitRealAndImaginaryState",
     "WrappedScheduleState",
     "apply_if_finite",
     "average_params",
@@ -73,6 +76,7 @@ __all__ = [
     "skip_not_finite",
     "skip_outliers",
     "snapshot",
+    "split_real_and_imaginary",
     "static_loss_scale",
 ]
 

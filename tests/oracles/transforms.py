@@ -4,6 +4,7 @@ A block does not descend by itself: in its row plain gradient descent follows it
 Bounds lie where some steps are clipped and others are not.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -137,7 +138,7 @@ def block(
 
     `peer` is the name that Optax gives it, None where Optax means something else.
     """
-    over = Whole if leaf is clip_by_global_norm else Leafwise
+    over = Leafwise if "memory" in inspect.signature(leaf).parameters else Whole
     scheduled = any(isinstance(h, Scheduled) for h in hyper.values())
 
     def theirs(optax: Any) -> Any:

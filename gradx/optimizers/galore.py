@@ -1,0 +1,179 @@
+"""GaLore: the optimizer of each matrix works in a subspace of the gradient, where its state is small."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradx import numerics, tree
+from gradx.combine import chain
+from gradx.core import GradientTransformation, Wrapper, run_init, run_update, transformation
+from gradx.optimizers.adam import scale_by_adam
+from gradx.sometimes import sometimes
+from gradx.transforms.decay import add_decayed_weights
+from gradx.transforms.matrices import Axes, as_matrices, fans, matrix_axes
+from gradx.transforms.scale import scale_by_learning_rate
+from gradx.typing import Labels, LearningRate, Mask, NonNegative, Params, PositiveInt, ScalarOrSchedule, State, Updates
+
+
+class GaLoreDimensionNumbers(NamedTuple):
+    """Which axes of an array are the rows and the columns of its matrices; one matrix for each entry of the others."""
+
+    reduction_axis: tuple[int, ...] | int = 0
+    """The axes of the inputs."""
+    output_axis: tuple[int, ...] | int = 1
+    """The axes of the outputs."""
+
+
+class GaLoreState(NamedTuple):
+    """The state of `scale_by_galore`."""
+
+    count: jax.Array
+    """int32[]: the updates already applied."""
+    base_optimizer_state: State
+    """That of the inner transformation, on (batch, shorter side, rank) in place of each matrix."""
+    projector: Updates
+    """For each matrix (batch, longer side, rank), orthonormal columns; `None` for other leaves."""
+
+
+class View(NamedTuple):
+    """A leaf as a batch of matrices."""
+
+    matrices: jax.Array
+    """(b, m, n), m at most n."""
+    back: Callable[[jax.Array], jax.Array]
+    """The way back to the leaf's shape."""
+    rank: int
+    is_turned: bool
+    """Whether the leaf's matrices are the transposed ones."""
+
+
+def subspace(view: View) -> jax.Array:
+    """Return the first right singular vectors of the matrices, as columns (b, n, rank)."""
+    x = jax.lax.stop_gradient(view.matrices)
+    if view.is_turned:  # as they are: another problem may give other signs, which the inner state would feel
+        return jnp.linalg.svd(x.mT, full_matrices=False)[0][..., : view.rank].conj()
+    return jnp.linalg.svd(x, full_matrices=False)[2][:, : view.rank].mT.conj()
+
+
+def product(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Return x @ y in full precision."""
+    return jnp.matmul(x, y, precision=jax.lax.Precision.HIGHEST)
+
+
+def scale_leaf(u: jax.Array, *, factor: jax.Array) -> jax.Array:
+    """Return factor · u."""
+    return factor * u
+
+
+@transformation
+def scale_by_galore(
+    rank: PositiveInt = 128,
+    update_proj_gap: PositiveInt = 200,
+    scale: ScalarOrSchedule = 1.0,
+    base_optimizer: GradientTransformation | None = None,
+    weight_dimension_numbers: Labels | None = None,
+) -> Any:
+    """Run `base_optimizer` on each matrix's gradient G in a subspace: u = scale · base(G P) Pᵀ.
+
+    P has the first `rank` singular vectors of G on its longer side for columns, renewed at every `update_proj_gap`-th
+    update, the first among them; the inner state stays as it is then.
+
+    Args:
+      rank: columns of P, at most the shorter side.
+      update_proj_gap: updates from one P to the next.
+      scale: factor of what comes back; the paper uses 0.25.
+      base_optimizer: sees no parameters; other leaves reach it as they are. None is `scale_by_adam()`.
+      weight_dimension_numbers: which leaves are matrices: a pytree (a prefix will do), or a function from the
+        parameters to one, of `GaLoreDimensionNumbers`, of True for the last two axes, of None or False for no matrix.
+        None takes the leaves with two axes.
+
+    State: with Adam 2 · rank numbers per row or column of the shorter side, rank per one of the longer. Zhao et al.
+    2024, arXiv:2403.03507, Algorithm 2, which projects the shorter side; the longer, as in Optax, makes Adam's state
+    smaller.
+
+    >>> import gradx, jax.numpy as jnp
+    >>> [x.shape for x in gradx.scale_by_galore(rank=2).init(jnp.ones((5, 4))).base_optimizer_state[1:]]
+    [(1, 4, 2), (1, 4, 2)]
+    """
+    base = scale_by_adam() if base_optimizer is None else base_optimizer
+
+    def view_of(leaf: Any, axes: Axes | None) -> View | None:
+        if axes is None or not jnp.size(leaf):
+            return None
+        (rows, columns), (x, back) = fans(leaf, axes), as_matrices(leaf, axes, turn_square=True)
+        return View(x, back, min(rank, rows, columns), rows >= columns)
+
+    def views_of(params: Params) -> list[View | None]:
+        axes = matrix_axes("scale_by_galore", weight_dimension_numbers, params)
+        return [view_of(leaf, x) for leaf, x in zip(jax.tree.leaves(params), axes, strict=True)]
+
+    def init(params: Params) -> GaLoreState:
+        views, treedef = views_of(params), jax.tree.structure(params)
+        columns = [v and tree.zeros_like(v.matrices[:, : v.rank].mT) for v in views]
+        inside = [
+            p if v is None else tree.zeros_like(v.matrices[..., : v.rank])
+            for v, p in zip(views, jax.tree.leaves(params), strict=True)
+        ]
+        state = run_init(base, treedef.unflatten(inside))
+        return GaLoreState(jnp.zeros((), jnp.int32), state, treedef.unflatten(columns))
+
+    def update(
+        updates: Updates, state: GaLoreState, params: Params | None = None, **extras: Any
+    ) -> tuple[Updates, GaLoreState]:
+        treedef, views = jax.tree.structure(updates), views_of(updates)
+
+        def renew(projectors: list) -> list:
+            return [v and subspace(v).astype(p.dtype) for v, p in zip(views, projectors, strict=True)]
+
+        is_due = state.count % update_proj_gap == 0
+        projectors = sometimes(is_due, renew, treedef.flatten_up_to(state.projector))
+        leaves = list(zip(views, projectors, strict=True))
+        low = [
+            g if v is None else product(v.matrices, p)
+            for g, (v, p) in zip(jax.tree.leaves(updates), leaves, strict=True)
+        ]
+        new, inner = run_update(base, treedef.unflatten(low), state.base_optimizer_state, None, extras)
+        full = [
+            u if v is None else tree.map_leaves(scale_leaf, v.back(product(u, p.mT.conj())), factor=scale)
+            for u, (v, p) in zip(treedef.flatten_up_to(new), leaves, strict=True)
+        ]
+        count = numerics.safe_increment(state.count)
+        return treedef.unflatten(full), GaLoreState(count, inner, treedef.unflatten(projectors))
+
+    def parts(state: GaLoreState | None) -> list:
+        return [("", base, state and state.base_optimizer_state)]
+
+    return Wrapper(init, update, parts, runs_as_given=False)
+
+
+@transformation
+def galore(
+    learning_rate: LearningRate,
+    rank: PositiveInt = 128,
+    update_proj_gap: PositiveInt = 200,
+    scale: ScalarOrSchedule = 1.0,
+    base_optimizer: GradientTransformation | None = None,
+    weight_decay: NonNegative = 0.0,
+    mask: Mask | None = None,
+    weight_dimension_numbers: Labels | None = None,
+) -> Any:
+    """GaLore: u = -learning_rate · (scale · base(G P) Pᵀ + weight_decay · p), base Adam's direction by default.
+
+    P spans the first singular vectors of the gradient G, on the longer side of each matrix; other leaves go to the base
+    as they are.
+
+    The arguments are those of `scale_by_galore`.
+
+    State: that of the base in the subspace, and P. Needs: params. Zhao et al. 2024, arXiv:2403.03507, Algorithm 2.
+
+    >>> import gradx
+    >>> gradx.galore(0.01, rank=8)
+    galore(learning_rate=0.01, rank=8)
+    """
+    return chain(
+        scale_by_galore(rank, update_proj_gap, scale, base_optimizer, weight_dimension_numbers),
+        add_decayed_weights(weight_decay, mask),
+        scale_by_learning_rate(learning_rate),
+    )
