@@ -258,9 +258,9 @@ adam(0.1)
     ("name", "words"),
     [
         ("Adam", "did you mean gradx.adam?"),
-        ("admaw", "did you mean gradx.adamw?"),
-        ("lion", "gradx.transformation(optax.lion)(...)"),
-        ("Lion", "gradx.transformation(optax.lion)(...)"),
+        ("adamww", "did you mean gradx.adamw?"),
+        ("lbfgs", "gradx.transformation(optax.lbfgs)(...)"),
+        ("LBFGS", "gradx.transformation(optax.lbfgs)(...)"),
         ("muon", "gradx.transformation(optax.contrib.muon)(...)"),
         ("global_norm", "gradx.tree.norm"),
         ("trace", "gradx.momentum"),

@@ -48,6 +48,8 @@ HIDE_NAN = {
 }
 HIDE_INFINITY = {
     "clip": "brings an infinity to the bound like every other large number",
+    "lion": "takes the sign, that of an infinity too",
+    "scale_by_lion": "takes the sign, that of an infinity too",
     "set_to_zero": "is zero whatever comes",
     "skip_not_finite": "leaves the mini-step out",
 }
@@ -74,7 +76,13 @@ PLACES = 48
 NOT_SMOOTH_AT_0 = {
     "eta": "a root, whose derivative at 0 is infinite and taken as 0, as add_noise says",
 }
-ABOVE_0 = {"scale_by_adadelta": "eps", "adadelta": "eps", "adaptive_grad_clip": "eps"}
+ABOVE_0 = {
+    "scale_by_adadelta": "eps",
+    "adadelta": "eps",
+    "adaptive_grad_clip": "eps",
+    "lion": "b2",
+    "scale_by_lion": "b2",
+}
 """Arguments whose range does not hold 0."""
 
 
