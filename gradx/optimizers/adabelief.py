@@ -36,7 +36,7 @@ def acprop_leaf(g, mu, nu, *, b1, b2, eps, eps_root, at_start, c2):
     """Return (g / (sqrt(nu / c2) + eps), mu, nu), divided by the nu of the step before; by 1 + eps at the first."""
     size = jnp.where(at_start, 1, numerics.safe_sqrt(nu / c2))
     nu = (b2 * nu + eps_root) + (1 - b2) * numerics.abs_sq(g - mu)
-    return g / (size + eps), b1 * mu + (1 - b1) * g, nu
+    return g / (size + eps), numerics.made_after(b1 * mu + (1 - b1) * g, nu), nu
 
 
 def zero_moments(params: Params) -> ScaleByBeliefState:

@@ -34,7 +34,8 @@ def adan_leaf(g, m, v, n, before, *, b1, b2, b3, eps, eps_root, c1, c2, c3, at_s
     m = b1 * m + (1 - b1) * g
     v = b2 * v + (1 - b2) * change
     n = b3 * n + (1 - b3) * numerics.abs_sq(g + b2 * change)
-    return (m / c1 + b2 * (v / c2)) / (numerics.safe_sqrt(n / c3 + eps_root) + eps), m, v, n, g
+    u = (m / c1 + b2 * (v / c2)) / (numerics.safe_sqrt(n / c3 + eps_root) + eps)
+    return u, m, v, n, numerics.made_after(g, v, n)
 
 
 @transformation

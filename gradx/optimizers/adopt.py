@@ -36,7 +36,7 @@ def adopt_leaf(g, mu, nu, *, b1, b2, eps, bound, at_start, nesterov):
     scaled = g / size if bound is None else held(g / size, bound)
     keep, decay = jnp.where(at_start, 1, b1), jnp.where(at_start, 0, b2)
     mu = keep * mu + (1 - keep) * scaled
-    nu = decay * nu + (1 - decay) * numerics.abs_sq(g)
+    nu = numerics.made_after(decay * nu + (1 - decay) * numerics.abs_sq(g), mu)
     return (keep * mu + (1 - keep) * scaled if nesterov else mu), mu, nu
 
 

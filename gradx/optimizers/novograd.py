@@ -24,9 +24,10 @@ class ScaleByNovogradState(NamedTuple):
     """The running mean of ‖g‖², one real number for each array, at least float32."""
 
 
-def novograd_leaf(g, mu, nu, p, *, b1, b2, eps, eps_root, weight_decay):
+def novograd_leaf(g, mu, nu, p, *, b1, b2, eps, eps_root, weight_decay, at_start):
     """Return (mu, mu, nu) with mu ← b1 · mu + g / (sqrt(nu + eps_root) + eps) + weight_decay · p."""
-    nu = b2 * nu + (1 - b2) * jnp.sum(numerics.abs_sq(g))
+    decay = jnp.where(at_start, 0, b2)
+    nu = decay * nu + (1 - decay) * jnp.sum(numerics.abs_sq(g))
     mu = b1 * mu + g / (numerics.safe_sqrt(nu + eps_root) + eps) + weight_decay * p
     return mu, mu, nu
 
@@ -72,8 +73,8 @@ def scale_by_novograd(
         )
 
     def update(updates: Updates, state: ScaleByNovogradState, params: Params) -> tuple[Updates, ScaleByNovogradState]:
-        hyper = {"b1": b1, "b2": jnp.where(state.count == 0, 0, b2)}
-        hyper |= {"eps": eps, "eps_root": eps_root, "weight_decay": weight_decay}
+        hyper = {"b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root, "weight_decay": weight_decay}
+        hyper["at_start"] = state.count == 0
         updates, mu, nu = tree.map_leaves(novograd_leaf, updates, state.mu, state.nu, params, **hyper)
         return updates, ScaleByNovogradState(numerics.safe_increment(state.count), mu, nu)
 

@@ -59,8 +59,9 @@ def scale_by_yogi(
     """
 
     def init(params: Params) -> ScaleByYogiState:
-        mu = tree.full_like(params, initial_accumulator_value)
-        return ScaleByYogiState(jnp.zeros((), jnp.int32), mu, tree.real_full_like(params, initial_accumulator_value))
+        start: Any = initial_accumulator_value
+        mu, nu = tree.full_like(params, start), tree.real_full_like(params, start)
+        return ScaleByYogiState(jnp.zeros((), jnp.int32), mu, nu)
 
     def update(updates: Updates, state: ScaleByYogiState) -> tuple[Updates, ScaleByYogiState]:
         count = numerics.safe_increment(state.count)
