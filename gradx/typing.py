@@ -75,6 +75,7 @@ ScalarOrSchedule = Annotated[float | jax.Array | Schedule, Range(schedule=True)]
 NonNegative = Annotated[float | jax.Array | Schedule, Range(low=0.0, schedule=True)]
 Positive = Annotated[float | jax.Array | Schedule, Range(low=0.0, closed="(]", schedule=True)]
 Decay = Annotated[float | jax.Array | Schedule, Range(low=0.0, high=1.0, closed="[)", schedule=True)]
+PositiveDecay = Annotated[float | jax.Array | Schedule, Range(low=0.0, high=1.0, closed="()", schedule=True)]
 Fraction = Annotated[float | jax.Array | Schedule, Range(low=0.0, high=1.0, schedule=True)]
 LearningRate = NonNegative
 

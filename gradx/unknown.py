@@ -29,86 +29,6 @@ ELSEWHERE = {
 }
 """Names of other libraries for what is called otherwise here."""
 
-FACTORIES = [
-    "adabelief",
-    "adamax",
-    "adamaxw",
-    "adan",
-    "amsgrad",
-    "fromage",
-    "lamb",
-    "lars",
-    "lion",
-    "noisy_sgd",
-    "normalize_by_update_norm",
-    "novograd",
-    "optimistic_adam_v2",
-    "optimistic_gradient_descent",
-    "apply_every",
-    "apply_if_finite",
-    "conditionally_mask",
-    "conditionally_transform",
-    "flatten",
-    "keep_params_nonnegative",
-    "lbfgs",
-    "lion",
-    "lookahead",
-    "measure_with_ema",
-    "monitor",
-    "novograd",
-    "polyak_sgd",
-    "radam",
-    "scale_by_adamax",
-    "scale_by_adan",
-    "scale_by_amsgrad",
-    "scale_by_belief",
-    "scale_by_factored_rms",
-    "scale_by_lion",
-    "scale_by_novograd",
-    "scale_by_optimistic_gradient",
-    "scale_by_param_block_norm",
-    "scale_by_param_block_rms",
-    "scale_by_distance_over_gradients",
-    "scale_by_lbfgs",
-    "scale_by_lion",
-    "scale_by_novograd",
-    "scale_by_polyak",
-    "scale_by_radam",
-    "scale_by_yogi",
-    "sign_sgd",
-    "signum",
-    "sm3",
-    "scale_by_zoom_linesearch",
-    "snapshot",
-    "yogi",
-]
-"""Factories of `optax` that gradx has not."""
-
-CONTRIB = [
-    "acprop",
-    "ademamix",
-    "dpsgd",
-    "galore",
-    "madgrad",
-    "muon",
-    "cocob",
-    "dadapt_adamw",
-    "dog",
-    "dowg",
-    "madgrad",
-    "mechanize",
-    "momo",
-    "momo_adam",
-    "prodigy",
-    "reduce_on_plateau",
-    "sam",
-    "schedule_free",
-    "schedule_free_adamw",
-    "schedule_free_sgd",
-    "simplified_ademamix",
-]
-"""Factories of `optax.contrib` that gradx has not."""
-
 
 def message(gradx: ModuleType, name: str) -> str:
     """Say what to write in place of `gradx.<name>`."""
@@ -118,10 +38,7 @@ def message(gradx: ModuleType, name: str) -> str:
     for package in PACKAGES:
         if name in dir(getattr(gradx, package)):
             return f"{start}; here it is gradx.{package}.{name}"
-    if name in FACTORIES or name in CONTRIB:
-        peer = f"optax.{name}" if name in FACTORIES else f"optax.contrib.{name}"
-        return f"{start} yet; Optax's becomes a value of gradx by gradx.transformation({peer})(...)"
-    ours, theirs = dir(gradx), [*ELSEWHERE, *FACTORIES, *CONTRIB]
+    ours, theirs = dir(gradx), list(ELSEWHERE)
     for known, cutoff in ((ours, 1.0), (theirs, 1.0), (ours, 0.7), (theirs, 0.7)):
         lowered = {x.lower(): x for x in known}
         for near in difflib.get_close_matches(name.lower(), lowered, 1, cutoff):

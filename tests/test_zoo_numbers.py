@@ -55,6 +55,8 @@ HIDE_INFINITY = {
     "signum": "as scale_by_sign",
     "rprop": "as scale_by_sign",
     "clip": "brings an infinity to the bound like every other large number",
+    "lion": "takes the sign, that of an infinity too",
+    "scale_by_lion": "takes the sign, that of an infinity too",
     "set_to_zero": "is zero whatever comes",
     "skip_not_finite": "leaves the mini-step out",
     "apply_if_finite": "leaves the step out",
@@ -109,6 +111,8 @@ ABOVE_0 = {
     "adadelta": ("eps",),
     "lbfgs": ("learning_rate",),  # it does not move then, and forgets its pairs
     "adaptive_grad_clip": ("eps",),
+    "lion": ("b2",),
+    "scale_by_lion": ("b2",),
     "sophia": ("eps",),
     "rprop": ("learning_rate", "eta_plus", "min_step_size", "max_step_size"),
     "mechanize": ("eps", "s_init"),

@@ -238,4 +238,41 @@ LAYERWISE = [
     Row(gradx.split_real_and_imaginary(gradx.adamw(0.01)), skip=("complex",)),
 ]
 
-ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS + WRAPPERS + PARAMETER_FREE + LINE_SEARCHES + LAYERWISE
+
+MOMENTS = [
+    Row(gradx.adabelief(0.01, b2=0.5, eps_root=1e-3)),
+    Row(gradx.adabelief(0.01, b2=0.5, eps_root=1e-3, nesterov=True)),
+    Row(gradx.scale_by_belief(b2=0.5, eps_root=1e-3), trains=False),
+    Row(gradx.acprop(0.01, b2=0.9, weight_decay=0.1, mask=decays)),
+    Row(gradx.scale_by_acprop(b2=0.9), trains=False),
+    Row(gradx.adamax(0.01)),
+    Row(gradx.adamaxw(0.01, weight_decay=0.1, mask=decays)),
+    Row(gradx.scale_by_adamax(), trains=False),
+    Row(gradx.amsgrad(0.01)),
+    Row(gradx.scale_by_amsgrad(b2=0.9, bias_correction_mu=False, bias_correction_nu=False), trains=False),
+    Row(gradx.lion(0.01, mask=decays)),
+    Row(gradx.scale_by_lion(), trains=False),
+    Row(gradx.scale_by_lion(mode="smooth", smooth_beta=2.0), trains=False),
+    Row(gradx.scale_by_lion(mode="refined"), trains=False),
+    Row(gradx.radam(0.01)),
+    Row(gradx.scale_by_radam(b2=0.9, nesterov=True), trains=False),
+    Row(gradx.yogi(0.01)),
+    Row(gradx.scale_by_yogi(b2=0.9), trains=False),
+    Row(gradx.adan(0.01, weight_decay=0.1, mask=decays)),
+    Row(gradx.scale_by_adan(), trains=False),
+    Row(gradx.novograd(0.01, weight_decay=0.1)),
+    Row(gradx.scale_by_novograd(), trains=False),
+    Row(gradx.ademamix(0.01, alpha=gradx.linear_schedule(0.0, 5.0, 10), weight_decay=0.1, mask=decays)),
+    Row(gradx.scale_by_ademamix(), trains=False),
+    Row(gradx.simplified_ademamix(0.001, alpha=2.0, weight_decay=0.1, mask=decays)),
+    Row(gradx.scale_by_simplified_ademamix(), trains=False),
+    Row(gradx.adopt(0.01)),
+    Row(gradx.adopt(0.01, nesterov=True, use_clipping=False)),
+    Row(gradx.scale_by_adopt(), trains=False),
+    Row(gradx.madgrad(0.1, weight_decay=0.01)),
+    Row(gradx.scale_by_madgrad(warmup)),
+    Row(gradx.nadam(0.01, momentum_decay=4e-3)),
+    Row(gradx.nadamw(0.01, momentum_decay=4e-3, mask=decays)),
+]
+
+ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS + WRAPPERS + PARAMETER_FREE + LINE_SEARCHES + LAYERWISE + MOMENTS

@@ -5,11 +5,33 @@ Arguments that mean the same everywhere are described in `gradx/glossary.py`, fr
 """
 
 from gradx.glossary import document_all
+from gradx.optimizers.adabelief import ScaleByBeliefState, acprop, adabelief, scale_by_acprop, scale_by_belief
 from gradx.optimizers.adadelta import ScaleByAdaDeltaState, adadelta, scale_by_adadelta
 from gradx.optimizers.adafactor import FactoredState, adafactor, scale_by_factored_rms
 from gradx.optimizers.adagrad import ScaleByRssState, adagrad, scale_by_rss
-from gradx.optimizers.adam import ScaleByAdamState, adam, adamw, nadam, nadamw, scale_by_adam
+from gradx.optimizers.adam import (
+    ScaleByAdamState,
+    ScaleByNadamState,
+    adam,
+    adamw,
+    nadam,
+    nadamw,
+    scale_by_adam,
+    scale_by_nadam,
+)
+from gradx.optimizers.adamax import ScaleByAdamaxState, adamax, adamaxw, scale_by_adamax
+from gradx.optimizers.adan import ScaleByAdanState, adan, scale_by_adan
 from gradx.optimizers.adaptation import DAdaptAdamWState, ProdigyState, dadapt_adamw, prodigy
+from gradx.optimizers.ademamix import (
+    ScaleByAdemamixState,
+    ScaleBySimplifiedAdEMAMixState,
+    ademamix,
+    scale_by_ademamix,
+    scale_by_simplified_ademamix,
+    simplified_ademamix,
+)
+from gradx.optimizers.adopt import ScaleByAdoptState, adopt, scale_by_adopt
+from gradx.optimizers.amsgrad import ScaleByAmsgradState, amsgrad, scale_by_amsgrad
 from gradx.optimizers.asgd import ASGDState, asgd
 from gradx.optimizers.cocob import COCOBState, cocob, scale_by_cocob
 from gradx.optimizers.distance import (
@@ -25,8 +47,11 @@ from gradx.optimizers.distance import (
 from gradx.optimizers.galore import GaLoreDimensionNumbers, GaLoreState, galore, scale_by_galore
 from gradx.optimizers.layerwise import fromage, lamb, lars
 from gradx.optimizers.lbfgs import ScaleByLBFGSState, lbfgs, scale_by_lbfgs
+from gradx.optimizers.lion import ScaleByLionState, lion, scale_by_lion
+from gradx.optimizers.madgrad import MadgradState, madgrad, scale_by_madgrad
 from gradx.optimizers.momo import MomoAdamState, MomoState, momo, momo_adam
 from gradx.optimizers.muon import MuonDimensionNumbers, MuonState, muon, scale_by_muon, scale_by_shape
+from gradx.optimizers.novograd import ScaleByNovogradState, novograd, scale_by_novograd
 from gradx.optimizers.optimistic import (
     ScaleByOptimisticGradientState,
     optimistic_adam_v2,
@@ -34,6 +59,7 @@ from gradx.optimizers.optimistic import (
     scale_by_optimistic_gradient,
 )
 from gradx.optimizers.polyak import polyak_sgd, scale_by_polyak
+from gradx.optimizers.radam import ScaleByRadamState, radam, scale_by_radam
 from gradx.optimizers.rmsprop import (
     ScaleByRmsState,
     ScaleByRmsWithCountState,
@@ -54,6 +80,7 @@ from gradx.optimizers.sophia import (
     scale_by_sophia,
     sophia,
 )
+from gradx.optimizers.yogi import ScaleByYogiState, scale_by_yogi, yogi
 
 __all__ = [
     "ASGDState",
@@ -65,6 +92,7 @@ __all__ = [
     "GaLoreDimensionNumbers",
     "GaLoreState",
     "HutchinsonState",
+    "MadgradState",
     "MomoAdamState",
     "MomoState",
     "MuonDimensionNumbers",
@@ -72,22 +100,42 @@ __all__ = [
     "ProdigyState",
     "ScaleByAdaDeltaState",
     "ScaleByAdamState",
+    "ScaleByAdamaxState",
+    "ScaleByAdanState",
+    "ScaleByAdemamixState",
+    "ScaleByAdoptState",
+    "ScaleByAmsgradState",
+    "ScaleByBeliefState",
     "ScaleByDistanceOverGradientsState",
     "ScaleByLBFGSState",
+    "ScaleByLionState",
+    "ScaleByNadamState",
+    "ScaleByNovogradState",
     "ScaleByOptimisticGradientState",
     "ScaleByRStdDevState",
     "ScaleByRStdDevWithCountState",
+    "ScaleByRadamState",
     "ScaleByRmsState",
     "ScaleByRmsWithCountState",
     "ScaleByRpropState",
     "ScaleByRssState",
     "ScaleBySM3State",
+    "ScaleBySimplifiedAdEMAMixState",
+    "ScaleByYogiState",
     "SophiaState",
+    "acprop",
+    "adabelief",
     "adadelta",
     "adafactor",
     "adagrad",
     "adam",
+    "adamax",
+    "adamaxw",
     "adamw",
+    "adan",
+    "ademamix",
+    "adopt",
+    "amsgrad",
     "asgd",
     "cocob",
     "dadapt_adamw",
@@ -100,20 +148,31 @@ __all__ = [
     "lamb",
     "lars",
     "lbfgs",
+    "lion",
+    "madgrad",
     "momo",
     "momo_adam",
     "muon",
     "nadam",
     "nadamw",
     "noisy_sgd",
+    "novograd",
     "optimistic_adam_v2",
     "optimistic_gradient_descent",
     "polyak_sgd",
     "prodigy",
+    "radam",
     "rmsprop",
     "rprop",
+    "scale_by_acprop",
     "scale_by_adadelta",
     "scale_by_adam",
+    "scale_by_adamax",
+    "scale_by_adan",
+    "scale_by_ademamix",
+    "scale_by_adopt",
+    "scale_by_amsgrad",
+    "scale_by_belief",
     "scale_by_cocob",
     "scale_by_distance_over_gradients",
     "scale_by_dog",
@@ -121,22 +180,31 @@ __all__ = [
     "scale_by_factored_rms",
     "scale_by_galore",
     "scale_by_lbfgs",
+    "scale_by_lion",
+    "scale_by_madgrad",
     "scale_by_muon",
+    "scale_by_nadam",
+    "scale_by_novograd",
     "scale_by_optimistic_gradient",
     "scale_by_polyak",
+    "scale_by_radam",
     "scale_by_rms",
     "scale_by_rprop",
     "scale_by_rss",
     "scale_by_shape",
     "scale_by_sign",
+    "scale_by_simplified_ademamix",
     "scale_by_sm3",
     "scale_by_sophia",
     "scale_by_stddev",
+    "scale_by_yogi",
     "sgd",
     "sign_sgd",
     "signum",
+    "simplified_ademamix",
     "sm3",
     "sophia",
+    "yogi",
 ]
 
 __dir__ = document_all(globals(), __all__)

@@ -40,6 +40,26 @@ def nadam_leaf(g, mu, nu, *, b1, b2, eps, eps_root, c1, c1_next, c2):
     return ahead / (numerics.safe_sqrt(nu / c2 + eps_root) + eps), mu, nu
 
 
+class ScaleByNadamState(NamedTuple):
+    """The state of `scale_by_nadam`."""
+
+    count: jax.Array
+    """int32[]: the updates already applied."""
+    mu_product: jax.Array
+    """float[]: the product of the momenta so far, 1 at the start."""
+    mu: Updates
+    """The running mean of g; like the parameters, in `mu_dtype` or at least float32."""
+    nu: Updates
+    """The running mean of |g|²; real, like the parameters, at least float32."""
+
+
+def warm_nadam_leaf(g, mu, nu, *, b1, b2, eps, eps_root, of_g, of_mu, c2):
+    """Return ((of_g · g + of_mu · mu) / (sqrt(nu / c2 + eps_root) + eps), mu, nu)."""
+    mu = b1 * mu + (1 - b1) * g
+    nu = b2 * nu + (1 - b2) * numerics.abs_sq(g)
+    return (of_g * g + of_mu * mu) / (numerics.safe_sqrt(nu / c2 + eps_root) + eps), mu, nu
+
+
 @transformation
 def scale_by_adam(
     b1: Decay = 0.9,
@@ -84,6 +104,54 @@ def scale_by_adam(
         leaf = nadam_leaf if nesterov else adam_leaf
         updates, mu, nu = tree.map_leaves(leaf, updates, state.mu, state.nu, **hyper)
         return updates, ScaleByAdamState(count, mu, nu)
+
+    return init, update
+
+
+@transformation
+def scale_by_nadam(
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NonNegative = 1e-8,
+    eps_root: NonNegative = 0.0,
+    mu_dtype: DType | None = None,
+    *,
+    momentum_decay: NonNegative = 4e-3,
+) -> Any:
+    """Replace the gradient by NAdam's direction, with a momentum that rises.
+
+    The momentum is b(t) = b1 · (1 - 0.96^(t · momentum_decay) / 2), t = 1 at the first update.
+
+    u = ((1 - b(t)) / (1 - P(t)) · g + b(t+1) / (1 - P(t+1)) · mu) / (sqrt(nu / c2 + eps_root) + eps), where P(t) is the
+    product of b(1) to b(t); mu ← b1 · mu + (1 - b1) · g;  nu ← b2 · nu + (1 - b2) · |g|²;  c2 = 1 - b2^t.
+
+    Args:
+      b1: decay of mu, to which the momentum rises, in [0, 1).
+      momentum_decay: how fast it rises, at least 0; 4e-3 is the paper's.
+
+    State: 2 numbers per parameter, float[] and int32[]. Dozat 2016, "Incorporating Nesterov Momentum into Adam",
+    Algorithm 8, with b1 for the decay of mu, as in PyTorch's NAdam.
+
+    >>> import gradx
+    >>> tx = gradx.scale_by_nadam(momentum_decay=0.0)
+    >>> updates, _ = tx.update(3.0, tx.init(0.0))
+    >>> round(float(updates), 4)  # 1 + 0.45 / (1 - 0.45²) · 0.1
+    1.0564
+    """
+
+    def init(params: Params) -> ScaleByNadamState:
+        mu, nu = moments_like(params, mu_dtype), tree.real_full_like(params, 0.0)
+        return ScaleByNadamState(jnp.zeros((), jnp.int32), jnp.ones((), jnp.result_type(float)), mu, nu)
+
+    def update(updates: Updates, state: ScaleByNadamState) -> tuple[Updates, ScaleByNadamState]:
+        count, dtype = numerics.safe_increment(state.count), state.mu_product.dtype
+        t, highest, speed = count.astype(dtype), jnp.asarray(b1, dtype), jnp.asarray(momentum_decay, dtype)
+        now, later = (highest * (1 - 0.5 * 0.96 ** (step * speed)) for step in (t, t + 1))
+        product = state.mu_product * now
+        hyper = {"b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root, "c2": numerics.bias_correction(b2, count)}
+        hyper |= {"of_g": (1 - now) / (1 - product), "of_mu": later / (1 - product * later)}
+        updates, mu, nu = tree.map_leaves(warm_nadam_leaf, updates, state.mu, state.nu, **hyper)
+        return updates, ScaleByNadamState(count, product, mu, nu)
 
     return init, update
 
@@ -161,19 +229,31 @@ def nadam(
     eps: NonNegative = 1e-8,
     eps_root: NonNegative = 0.0,
     mu_dtype: DType | None = None,
+    *,
+    momentum_decay: NonNegative | None = None,
 ) -> Any:
-    """NAdam: Adam with Nesterov's momentum, with b1 constant (the paper's Algorithm 8 warms it up).
+    """NAdam: Adam with Nesterov's momentum.
 
     u = -learning_rate · (b1 · mu / c1' + (1 - b1) · g / c1) / (sqrt(nu / c2 + eps_root) + eps), c1' that of the next
     step.
 
-    State: 2 numbers per parameter. Dozat 2016, "Incorporating Nesterov Momentum into Adam", Algorithm 2.
+    Args:
+      momentum_decay: None keeps b1 constant; with a number the momentum rises to b1 as in `scale_by_nadam`: PyTorch's
+        NAdam is momentum_decay=4e-3.
+
+    State: 2 numbers per parameter. Dozat 2016, "Incorporating Nesterov Momentum into Adam", Algorithm 2; with
+    `momentum_decay` Algorithm 8.
 
     >>> import gradx
     >>> gradx.nadam(1e-3).expand()
     adam(learning_rate=0.001, nesterov=True)
     """
-    return adam(learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov=True)
+    if momentum_decay is None:
+        return adam(learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov=True)
+    return chain(
+        scale_by_nadam(b1, b2, eps, eps_root, mu_dtype, momentum_decay=momentum_decay),
+        scale_by_learning_rate(learning_rate),
+    )
 
 
 @transformation
@@ -186,8 +266,13 @@ def nadamw(
     mu_dtype: DType | None = None,
     weight_decay: NonNegative = 1e-4,
     mask: Mask | None = None,
+    *,
+    momentum_decay: NonNegative | None = None,
 ) -> Any:
     """NAdamW: NAdam with decoupled weight decay, as `adamw` is to `adam`.
+
+    Args:
+      momentum_decay: as in `nadam`; 4e-3 is PyTorch's NAdam with decoupled_weight_decay=True.
 
     State: 2 numbers per parameter. Needs: params. Dozat 2016; Loshchilov and Hutter 2019, arXiv:1711.05101.
 
@@ -195,4 +280,10 @@ def nadamw(
     >>> gradx.nadamw(1e-3).expand()
     adamw(learning_rate=0.001, nesterov=True)
     """
-    return adamw(learning_rate, b1, b2, eps, eps_root, mu_dtype, weight_decay, mask, nesterov=True)
+    if momentum_decay is None:
+        return adamw(learning_rate, b1, b2, eps, eps_root, mu_dtype, weight_decay, mask, nesterov=True)
+    return chain(
+        scale_by_nadam(b1, b2, eps, eps_root, mu_dtype, momentum_decay=momentum_decay),
+        add_decayed_weights(weight_decay, mask),
+        scale_by_learning_rate(learning_rate),
+    )
