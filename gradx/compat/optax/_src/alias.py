@@ -1,10 +1,32 @@
 """`optax._src.alias`, by gradx."""
 
 from gradx.compat.like_optax.factories import (
+    adabelief as adabelief,
+    adafactor as adafactor,
     adagrad as adagrad,
     adam as adam,
+    adamax as adamax,
+    adamaxw as adamaxw,
     adamw as adamw,
+    adan as adan,
+    amsgrad as amsgrad,
+    fromage as fromage,
+    lamb as lamb,
+    lars as lars,
+    lbfgs as lbfgs,
+    lion as lion,
+    noisy_sgd as noisy_sgd,
+    novograd as novograd,
+    optimistic_adam_v2 as optimistic_adam_v2,
+    optimistic_gradient_descent as optimistic_gradient_descent,
+    polyak_sgd as polyak_sgd,
+    radam as radam,
     rmsprop as rmsprop,
+    rprop as rprop,
     sgd as sgd,
+    sign_sgd as sign_sgd,
+    signum as signum,
+    sm3 as sm3,
+    yogi as yogi,
 )
 from gradx.compat.like_optax.recipes import adadelta as adadelta, nadam as nadam, nadamw as nadamw

@@ -1,4 +1,4 @@
 """`optax._src.lookahead`, by gradx."""
 
-from gradx import LookaheadParams as LookaheadParams, LookaheadState as LookaheadState
-from gradx.compat.like_optax.factories import lookahead as lookahead
+from gradx import LookaheadParams as LookaheadParams
+from gradx.compat.like_optax.slow import LookaheadState as LookaheadState, lookahead as lookahead

@@ -1,1 +1,4 @@
 """`optax.contrib._mechanic`, by gradx."""
+
+from gradx import MechanicState as MechanicState
+from gradx.compat.like_optax.factories import mechanize as mechanize

@@ -13,6 +13,8 @@ from gradx import (
     SnapshotState as SnapshotState,
     TraceState as TraceState,
     ZeroNansState as ZeroNansState,
+    per_example_global_norm_clip as per_example_global_norm_clip,
+    per_example_layer_norm_clip as per_example_layer_norm_clip,
     skip_large_updates as skip_large_updates,
     skip_not_finite as skip_not_finite,
 )

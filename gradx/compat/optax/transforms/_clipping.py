@@ -1,5 +1,9 @@
 """`optax.transforms._clipping`, by gradx."""
 
+from gradx import (
+    per_example_global_norm_clip as per_example_global_norm_clip,
+    per_example_layer_norm_clip as per_example_layer_norm_clip,
+)
 from gradx.compat.like_optax.factories import (
     adaptive_grad_clip as adaptive_grad_clip,
     clip as clip,
