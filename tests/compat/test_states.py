@@ -56,7 +56,25 @@ CASES = {
     "inject_hyperparams": lambda lib: lib.inject_hyperparams(lib.adam)(0.1),
     "inject_hyperparams, schedule": lambda lib: lib.inject_hyperparams(lib.sgd)(falling(lib), momentum=0.9),
     "MultiSteps": lambda lib: lib.MultiSteps(lib.adam(0.1), 3),
+    "apply_if_finite": lambda lib: lib.apply_if_finite(lib.adam(0.1), 3),
+    "conditionally_transform": lambda lib: lib.conditionally_transform(lib.adam(0.1), lambda step: step > 1),
+    "conditionally_mask": lambda lib: lib.conditionally_mask(lib.adam(0.1), lambda step: step > 1),
+    "flatten": lambda lib: lib.flatten(lib.adam(0.1)),
+    "mechanize": lambda lib: lib.contrib.mechanize(lib.sgd(0.1)),
+    "schedule_free": lambda lib: lib.contrib.schedule_free(lib.sgd(0.1), 0.1),
+    "reduce_on_plateau": lambda lib: lib.contrib.reduce_on_plateau(),
+    "lars": lambda lib: lib.lars(0.1),
+    "noisy_sgd": lambda lib: lib.noisy_sgd(0.1, key=jax.random.key(0)),
 }
+BY_RATE = [
+    "adabelief", "adafactor", "adamax", "adamaxw", "adan", "amsgrad", "fromage", "lamb", "lion", "novograd",
+    "optimistic_gradient_descent", "radam", "rprop", "sign_sgd", "signum", "sm3", "yogi",
+]  # fmt: skip
+CASES |= {name: lambda lib, name=name: getattr(lib, name)(falling(lib)) for name in BY_RATE if name != "rprop"}
+CASES |= {"rprop": lambda lib: lib.rprop(0.1), "optimistic_adam_v2": lambda lib: lib.optimistic_adam_v2(0.1)}
+CONTRIB = ["acprop", "ademamix", "adopt", "madgrad", "prodigy", "dadapt_adamw", "dog", "dowg", "simplified_ademamix"]
+CONTRIB += ["schedule_free_sgd", "schedule_free_adamw", "cocob"]
+CASES |= {name: lambda lib, name=name: getattr(lib.contrib, name)(0.1) for name in CONTRIB}
 
 
 def described(node, path=""):

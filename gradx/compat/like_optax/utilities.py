@@ -1,5 +1,7 @@
 """Small functions that programs reach for in Optax's private modules."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -121,3 +123,16 @@ def nnls(A: jax.Array, b: jax.Array, iters: int, unroll: int | bool = 1, L: Any 
     [1.0, 0.0]
     """
     return linalg.nnls(A, b, iters, unroll, L).astype(jnp.result_type(A, b))
+
+
+@contextlib.contextmanager
+def x64_precision(enable_x64_precision: bool = True) -> Iterator[None]:
+    """Switch 64-bit types on, or off, for a while."""
+    with jax.enable_x64(enable_x64_precision):
+        yield
+
+
+def get_spectral_radius_upper_bound(matrix: jax.Array) -> jax.Array:
+    """Return the smaller of two norms that no eigenvalue exceeds: Frobenius's, and the largest sum of a column."""
+    columns = jnp.max(jnp.sum(jnp.abs(matrix), axis=-2), axis=-1, initial=0.0)
+    return jnp.minimum(jnp.linalg.norm(matrix, axis=(-2, -1)), columns)

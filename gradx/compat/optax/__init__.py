@@ -84,7 +84,6 @@ from gradx.compat.like_optax.base import (
 )
 from gradx.compat.like_optax.factories import (
     adabelief as adabelief,
-    adafactor as adafactor,
     adagrad as adagrad,
     adam as adam,
     adamax as adamax,
@@ -133,8 +132,6 @@ from gradx.compat.like_optax.factories import (
     scale_by_amsgrad as scale_by_amsgrad,
     scale_by_backtracking_linesearch as scale_by_backtracking_linesearch,
     scale_by_belief as scale_by_belief,
-    scale_by_distance_over_gradients as scale_by_distance_over_gradients,
-    scale_by_factored_rms as scale_by_factored_rms,
     scale_by_lbfgs as scale_by_lbfgs,
     scale_by_lion as scale_by_lion,
     scale_by_novograd as scale_by_novograd,
@@ -169,6 +166,12 @@ from gradx.compat.like_optax.inject import (
     WrappedSchedule as WrappedSchedule,
     inject_hyperparams as inject_hyperparams,
     inject_stateful_hyperparams as inject_stateful_hyperparams,
+)
+from gradx.compat.like_optax.later import (
+    adafactor as adafactor,
+    optimistic_adam as optimistic_adam,
+    scale_by_distance_over_gradients as scale_by_distance_over_gradients,
+    scale_by_factored_rms as scale_by_factored_rms,
 )
 from gradx.compat.like_optax.losses import convex_kl_divergence as convex_kl_divergence
 from gradx.compat.like_optax.masking import (

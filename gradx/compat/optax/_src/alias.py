@@ -2,7 +2,6 @@
 
 from gradx.compat.like_optax.factories import (
     adabelief as adabelief,
-    adafactor as adafactor,
     adagrad as adagrad,
     adam as adam,
     adamax as adamax,
@@ -29,4 +28,5 @@ from gradx.compat.like_optax.factories import (
     sm3 as sm3,
     yogi as yogi,
 )
+from gradx.compat.like_optax.later import adafactor as adafactor, optimistic_adam as optimistic_adam
 from gradx.compat.like_optax.recipes import adadelta as adadelta, nadam as nadam, nadamw as nadamw

@@ -1,4 +1,4 @@
 """`optax._src.factorized`, by gradx."""
 
 from gradx import FactoredState as FactoredState
-from gradx.compat.like_optax.factories import scale_by_factored_rms as scale_by_factored_rms
+from gradx.compat.like_optax.later import scale_by_factored_rms as scale_by_factored_rms

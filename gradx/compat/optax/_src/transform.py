@@ -42,7 +42,6 @@ from gradx.compat.like_optax.factories import (
     scale_by_adan as scale_by_adan,
     scale_by_amsgrad as scale_by_amsgrad,
     scale_by_belief as scale_by_belief,
-    scale_by_distance_over_gradients as scale_by_distance_over_gradients,
     scale_by_lbfgs as scale_by_lbfgs,
     scale_by_lion as scale_by_lion,
     scale_by_novograd as scale_by_novograd,
@@ -61,6 +60,7 @@ from gradx.compat.like_optax.factories import (
     scale_by_trust_ratio as scale_by_trust_ratio,
     scale_by_yogi as scale_by_yogi,
 )
+from gradx.compat.like_optax.later import scale_by_distance_over_gradients as scale_by_distance_over_gradients
 from gradx.compat.like_optax.recipes import (
     ScaleByScheduleState as ScaleByScheduleState,
     scale_by_learning_rate as scale_by_learning_rate,

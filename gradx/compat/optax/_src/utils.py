@@ -13,5 +13,6 @@ from gradx.compat.like_optax.utilities import (
     safe_int32_increment as safe_int32_increment,
     set_diags as set_diags,
     tile_second_to_last_dim as tile_second_to_last_dim,
+    x64_precision as x64_precision,
 )
 from gradx.numerics import safe_norm as safe_norm
