@@ -19,9 +19,14 @@ FUNCTIONS = {
     "one bend": lambda x: -x / (x**2 + 2),
     "steep": lambda x: jnp.exp(4 * x) - 20 * x,
     "shallow": lambda x: 1e-3 * x**2 - x,
+    "late": lambda x: (x + 0.004) ** 5 - 2 * (x + 0.004) ** 4,
+    "flat": lambda x: 0.5 * jnp.sqrt((1 - x) ** 2 + 1e-4) + 2 * jnp.sqrt(x**2 + 0.09) - 2 * x,
+    "wavy": lambda x: jnp.cos(9 * x) - 0.8 * x + 0.02 * x**3,
 }
 """Of one number, and falling at 0."""
-FIRST = [0.01, 0.3, 1.0, 10.0]
+FIRST = [1e-3, 0.01, 0.1, 0.3, 0.7, 1.0, 2.0, 10.0]
+EXACT = [0.9, 0.1, 0.01]
+"""How much of the slope may be left: less asks for more steps."""
 
 each_function = pytest.mark.parametrize("f", FUNCTIONS.values(), ids=FUNCTIONS)
 each_search = pytest.mark.parametrize(
@@ -83,15 +88,17 @@ def descend(library, tx, fun, params, steps):
 STARTS = {"chain of valleys": np.array([-1.2, 1.0, 0.5, -0.3]), "far": np.array([5.0, -4.0, 3.0])}
 
 
+@pytest.mark.parametrize("left", EXACT)
 @each_function
-def test_zoom_takes_the_steps_of_the_book(f):
+def test_zoom_takes_the_steps_of_the_book(f, left):
     phi = phi_of(f)
-    run = line_search(gradx.scale_by_zoom_linesearch(20, approx_dec_rtol=None), f)
+    run = line_search(gradx.scale_by_zoom_linesearch(20, curv_rtol=left, approx_dec_rtol=None), f)
     for first in FIRST:  # the update is the first step, and the step that is found a factor of it
-        step, count = zoom(lambda a, first=first: scaled_phi(phi, a, first), 1.0, SLOPE, CURVATURE, 20)
+        step, count = zoom(lambda a, first=first: scaled_phi(phi, a, first), 1.0, SLOPE, left, 20)
         update, state = run(first)
-        np.testing.assert_allclose(float(update), step * first, rtol=1e-9)
-        assert int(state.info.num_linesearch_steps) == count
+        np.testing.assert_allclose(float(update), step * first, rtol=1e-7)
+        again = float(state.info.curvature_error) > 0  # one that fails evaluates the best step once more
+        assert int(state.info.num_linesearch_steps) - count in ((0, 1) if again else (0,))
 
 
 def scaled_phi(phi, a, first):
@@ -99,11 +106,12 @@ def scaled_phi(phi, a, first):
     return value, slope * first
 
 
+@pytest.mark.parametrize("left", EXACT)
 @each_function
-def test_more_thuente_takes_the_steps_of_scipy(f):
+def test_more_thuente_takes_the_steps_of_scipy(f, left):
     dcsrch = pytest.importorskip("scipy.optimize._dcsrch").DCSRCH
     phi = phi_of(f)
-    run = line_search(gradx.scale_by_more_thuente_linesearch(approx_dec_rtol=0.0), f)
+    run = line_search(gradx.scale_by_more_thuente_linesearch(curv_rtol=left, approx_dec_rtol=0.0), f)
     for first in FIRST:
         steps = []
 
@@ -111,11 +119,12 @@ def test_more_thuente_takes_the_steps_of_scipy(f):
             steps.append(a)
             return scaled_phi(phi, a, first)[0]
 
-        peer = dcsrch(value, lambda a, first=first: scaled_phi(phi, a, first)[1], 1e-3, 0.9, 0.1, 0.0, 1e10)
+        peer = dcsrch(value, lambda a, first=first: scaled_phi(phi, a, first)[1], 1e-3, left, 0.1, 0.0, 1e10)
         found, *_ = peer(1.0, phi0=phi(0.0)[0], derphi0=scaled_phi(phi, 0.0, first)[1], maxiter=20)
         update, state = run(first)
-        np.testing.assert_allclose(float(update), (found or steps[-1]) * first, rtol=1e-9)
-        assert int(state.info.num_linesearch_steps) == len(steps)
+        np.testing.assert_allclose(float(update), (found or steps[-1]) * first, rtol=1e-7)
+        # SciPy evaluates the best step again in order to stop, also where it was the last.
+        assert len(set(steps)) <= int(state.info.num_linesearch_steps) <= len(steps)
 
 
 @each_function
@@ -132,6 +141,8 @@ def test_backtracking_takes_the_steps_of_the_book(f):
 @each_function
 @each_search
 def test_steps_satisfy_the_conditions(search, f):
+    if f is FUNCTIONS["late"] and "backtracking" not in search.name:
+        pytest.skip("its slope is so small at 0 that twenty tries do not come as near")
     (value, slope), phi = phi_of(f)(0.0), phi_of(f)
     run = line_search(search, f)
     for first in FIRST:

@@ -72,8 +72,9 @@ def two_loops(
         q, gamma = carry
         alpha = weighted(weights[i], dot(at(diff_params, i), q))
         missing = (gamma == 0) & (weights[i] > 0)
-        gamma = jax.lax.cond(missing, lambda: scale_of(weights[i], at(diff_updates, i)), lambda: gamma)
-        return (tree.add_scale(q, -alpha, at(diff_updates, i)), gamma), alpha
+        weight, y = weights[i], at(diff_updates, i)
+        gamma = jax.lax.cond(missing, lambda: scale_of(weight, y), lambda: gamma)
+        return (tree.add_scale(q, -alpha, y), gamma), alpha
 
     def up(r: Updates, pair: tuple[jax.Array, jax.Array]) -> tuple[Updates, None]:
         i, alpha = pair

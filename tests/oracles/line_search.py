@@ -67,10 +67,15 @@ def backtrack(phi: Phi, first: float, factor: float, slope_rtol: float, max_step
 
 
 def zoom(phi: Phi, first: float, slope_rtol: float, curv_rtol: float, max_steps: int) -> tuple[float, int]:
-    """Return step and evaluations of Algorithms 3.5 and 3.6, the new step by a cubic, a parabola, or bisection."""
+    """Return step and evaluations of Algorithms 3.5 and 3.6, the new step by a cubic, a parabola, or bisection.
+
+    Where the conditions are never met the step is the last that decreases enough, or a lower one in the interval.
+    """
     value0, slope0 = phi(0.0)
     count = 0
     best = (value0, 0.0)
+    missing = object()
+    third: Any = missing
 
     def look(step: float) -> tuple[float, float, bool, bool]:
         nonlocal count, best
@@ -78,17 +83,17 @@ def zoom(phi: Phi, first: float, slope_rtol: float, curv_rtol: float, max_steps:
         value, slope = phi(step)
         enough = value <= value0 + slope_rtol * step * slope0
         if enough:
-            best = min(best, (value, step))
+            best = (value, step) if third is missing else min(best, (value, step))
         return value, slope, enough, abs(slope) <= curv_rtol * abs(slope0)
 
     before, step = (0.0, value0, slope0), first
     while True:
         value, slope, enough, flat_enough = look(step)
+        if enough and flat_enough:  # the book looks for a lower value first
+            return step, count
         if not enough or (value >= before[1] and count > 1):
             low, high = before, (step, value, slope)
             break
-        if flat_enough:
-            return step, count
         if slope >= 0:
             low, high = (step, value, slope), before
             break
