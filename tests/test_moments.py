@@ -155,6 +155,16 @@ def test_first_step_of_adopt_is_zero_also_without_eps():
     assert updates == 0.5
 
 
+@pytest.mark.parametrize("make", [gradx.scale_by_adopt, lambda **arguments: gradx.adopt(1.0, **arguments)])
+def test_adopt_takes_a_schedule_for_its_bound(make):
+    tx = make(b1=0.0, clip_value_fn=gradx.linear_schedule(0.0, 0.4, 4))
+    state, history = tx.init(0.0), []
+    for _ in range(4):
+        updates, state = jax.jit(tx.update)(3.0, state)
+        history.append(abs(float(updates)))
+    np.testing.assert_allclose(history, [0.0, 0.1, 0.2, 0.3], rtol=1e-6)
+
+
 def test_adopt_takes_a_function_that_branches():
     """Without jit a user's function is called with the count itself."""
 
