@@ -155,6 +155,16 @@ def test_first_step_of_adopt_is_zero_also_without_eps():
     assert updates == 0.5
 
 
+@pytest.mark.parametrize("make", [gradx.scale_by_adopt, lambda **arguments: gradx.adopt(1.0, **arguments)])
+def test_adopt_takes_a_schedule_for_its_bound(make):
+    tx = make(b1=0.0, clip_value_fn=gradx.linear_schedule(0.0, 0.4, 4))
+    state, history = tx.init(0.0), []
+    for _ in range(4):
+        updates, state = jax.jit(tx.update)(3.0, state)
+        history.append(abs(float(updates)))
+    np.testing.assert_allclose(history, [0.0, 0.1, 0.2, 0.3], rtol=1e-6)
+
+
 def test_adopt_takes_a_function_that_branches():
     """Without jit a user's function is called with the count itself."""
 
@@ -193,6 +203,13 @@ def test_novograd_divides_each_array_by_its_own_norm():
     assert all(np.isclose(jnp.linalg.norm(x), 1.0) for x in jax.tree.leaves(updates))
 
 
+def test_madgrad_keeps_a_copy_of_the_parameters():
+    with jax.disable_jit():
+        x0 = gradx.scale_by_madgrad(0.1).init(PARAMS).x0
+    for name, x in x0.items():
+        assert x.unsafe_buffer_pointer() != PARAMS[name].unsafe_buffer_pointer()
+
+
 # RAdam's rho
 
 
@@ -204,11 +221,13 @@ def exact_length(b2, t):
 
 
 @pytest.mark.parametrize("b2", [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.999999])
-def test_length_has_all_digits_of_float32(b2):
-    steps = [1, 2, 5, 6, 10, 40, 99, 100, 101, 1000, 99_999, 100_001, 10_000_000]
-    for t in steps:
-        c2 = numerics.bias_correction(b2, jnp.int32(t))
-        np.testing.assert_allclose(length(jnp.float32(b2), jnp.float32(t), c2), exact_length(b2, t), rtol=2e-5)
+@pytest.mark.parametrize(("dtype", "rtol"), [("float32", 2e-5), ("float64", 1e-11)])
+def test_length_has_all_digits(b2, dtype, rtol):
+    decay = np.float32(b2).astype(dtype)
+    with jax.enable_x64(dtype == "float64"):
+        for t in (1, 2, 5, 6, 10, 40, 99, 100, 101, 1000, 99_999, 100_001, 10_000_000):
+            rho = length(decay, jnp.asarray(t, dtype), numerics.bias_correction(decay, t))
+            np.testing.assert_allclose(rho, exact_length(b2, t), rtol=rtol)
 
 
 def test_radam_begins_when_the_paper_says():

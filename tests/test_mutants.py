@@ -39,7 +39,7 @@ def test_a_table_that_rots_is_found(change, message):
 
 def test_a_fault_is_planted_in_the_copy_alone(tmp_path):
     original = (mutants.ROOT / "gradx" / GOOD.file).read_text()
-    (tmp_path / "gradx").mkdir()
+    (tmp_path / "gradx" / GOOD.file).parent.mkdir(parents=True)
     shutil.copy(mutants.ROOT / "gradx" / GOOD.file, tmp_path / "gradx" / GOOD.file)
     GOOD.plant(tmp_path)
     assert (mutants.ROOT / "gradx" / GOOD.file).read_text() == original

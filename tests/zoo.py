@@ -265,7 +265,7 @@ MOMENTS = [
     Row(gradx.ademamix(0.01, alpha=gradx.linear_schedule(0.0, 5.0, 10), weight_decay=0.1, mask=decays)),
     Row(gradx.scale_by_ademamix(), trains=False),
     Row(gradx.simplified_ademamix(0.001, alpha=2.0, weight_decay=0.1, mask=decays)),
-    Row(gradx.scale_by_simplified_ademamix(), trains=False),
+    Row(gradx.scale_by_simplified_ademamix(b1=0.5), trains=False),
     Row(gradx.adopt(0.01)),
     Row(gradx.adopt(0.01, nesterov=True, use_clipping=False)),
     Row(gradx.scale_by_adopt(), trains=False),

@@ -1,17 +1,17 @@
 """ADOPT: Adam whose gradients are divided by the root of the steps before, ahead of the mean."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from gradx import numerics, tree
 from gradx.combine import chain
 from gradx.core import transformation
 from gradx.transforms.momentum import moments_like
 from gradx.transforms.scale import scale_by_learning_rate
-from gradx.typing import Decay, DType, LearningRate, NonNegative, Params, Updates
+from gradx.typing import Decay, DType, LearningRate, NonNegative, Params, Schedule, Updates
 
 
 class ScaleByAdoptState(NamedTuple):
@@ -25,9 +25,9 @@ class ScaleByAdoptState(NamedTuple):
     """The running mean of |g|²; real, like the parameters, at least float32."""
 
 
-def fourth_root(count: jax.Array) -> jax.Array:
+def fourth_root(count: ArrayLike) -> jax.Array:
     """Return count^(1/4), the paper's bound."""
-    return count.astype(jnp.result_type(float)) ** 0.25
+    return jnp.asarray(count).astype(jnp.result_type(float)) ** 0.25
 
 
 def adopt_leaf(g, mu, nu, *, b1, b2, eps, bound, at_start, nesterov):
@@ -56,7 +56,7 @@ def scale_by_adopt(
     *,
     nesterov: bool = False,
     use_clipping: bool = True,
-    clip_value_fn: Callable[[jax.Array], jax.Array] = fourth_root,
+    clip_value_fn: Schedule = fourth_root,
 ) -> Any:
     """Divide the gradient by the root of those before it, then average: u = mu.
 
@@ -102,7 +102,7 @@ def adopt(
     *,
     nesterov: bool = False,
     use_clipping: bool = True,
-    clip_value_fn: Callable[[jax.Array], jax.Array] = fourth_root,
+    clip_value_fn: Schedule = fourth_root,
 ) -> Any:
     """ADOPT: Adam that converges at any b2: u = -learning_rate · mu, mu the mean of gradients already scaled.
 

@@ -48,7 +48,7 @@ def length(b2: jax.Array, t: jax.Array, c2: jax.Array) -> jax.Array:
 def langevin(x: jax.Array) -> jax.Array:
     """Return coth(x / 2) - 2 / x for x from 0 to 0.1."""
     y = x * x
-    return x * (1 / 6 - y * (1 / 360 - y * (1 / 15120 - y / 604800)))
+    return x * (1 / 6 - y * (1 / 360 - y / 15120))
 
 
 def rectifier(rho: jax.Array, rho_inf: jax.Array, threshold: Any) -> tuple[jax.Array, jax.Array]:
