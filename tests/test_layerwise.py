@@ -116,9 +116,9 @@ def test_sm3_follows_optax_on_arrays(shape):
 def test_factors_lie_along_the_two_largest_axes():
     tx = gradx.scale_by_factored_rms(min_dim_size_to_factor=3)
     state = tx.init({"a": jnp.ones((5, 2, 3)), "b": jnp.ones((2, 9)), "c": jnp.ones((3, 3))})
-    assert {k: None if x is None else x.shape for k, x in state.v_row.items()} == {"a": (2, 3), "b": None, "c": (3,)}
-    assert {k: None if x is None else x.shape for k, x in state.v_col.items()} == {"a": (5, 2), "b": None, "c": (3,)}
-    assert {k: None if x is None else x.shape for k, x in state.v.items()} == {"a": None, "b": (2, 9), "c": None}
+    assert {k: x.shape for k, x in state.v_row.items()} == {"a": (2, 3), "b": (1,), "c": (3,)}
+    assert {k: x.shape for k, x in state.v_col.items()} == {"a": (5, 2), "b": (1,), "c": (3,)}
+    assert {k: x.shape for k, x in state.v.items()} == {"a": (1,), "b": (2, 9), "c": (1,)}
 
 
 def test_factors_keep_optax_axes():

@@ -24,17 +24,17 @@ class FactoredState(NamedTuple):
     count: jax.Array
     """int32[]: the updates already applied."""
     v_row: Updates
-    """The mean of |g|² over the largest axis, real, at least float32; `None` where nothing is factored."""
+    """The mean of |g|² over the largest axis, real, at least float32; one 0 where nothing is factored."""
     v_col: Updates
     """The same over the second largest axis."""
     v: Updates
-    """The mean of |g|² where nothing is factored, like the parameters; `None` where it is."""
+    """The mean of |g|² where nothing is factored, like the parameters; one 0 where it is."""
 
 
 def factored_leaf(g, v_row, v_col, v, *, decay, epsilon, axes_of):
     """Return (g / sqrt(v), v_row, v_col, v); a factored v is the product of v_row and v_col over the mean of v_row."""
     square = numerics.abs_sq(g) + epsilon
-    if v is not None:
+    if axes_of(g.shape) is None:
         v = decay * v + (1 - decay) * square
         return g / numerics.safe_sqrt(v), v_row, v_col, v
     row_axis, col_axis = axes_of(g.shape)
@@ -50,6 +50,11 @@ def factored_leaf(g, v_row, v_col, v, *, decay, epsilon, axes_of):
 def mean(x: jax.Array, axis: int, keepdims: bool = False) -> jax.Array:
     """Return the mean along an axis, as a sum that does not overflow where the mean does not."""
     return jnp.sum(x / x.shape[axis], axis=axis, keepdims=keepdims)
+
+
+def nothing(param: Any) -> jax.Array:
+    """Return the zero that stands where nothing is kept: a state has one structure, whatever the shapes."""
+    return tree.real_full_like(jnp.zeros((1,), jnp.result_type(param)), 0.0)
 
 
 class FactoredAxes(NamedTuple):
@@ -104,14 +109,14 @@ def scale_by_factored_rms(
     axes_of = FactoredAxes(factored, min_dim_size_to_factor)
 
     def first(axis: int) -> Callable:
-        def zeros(param: Any) -> jax.Array | None:
+        def zeros(param: Any) -> jax.Array:
             axes = axes_of(jnp.shape(param))
-            return None if axes is None else mean(tree.real_full_like(param, 0.0), axes[axis])
+            return nothing(param) if axes is None else mean(tree.real_full_like(param, 0.0), axes[axis])
 
         return zeros
 
-    def whole(param: Any) -> jax.Array | None:
-        return tree.real_full_like(param, 0.0) if axes_of(jnp.shape(param)) is None else None
+    def whole(param: Any) -> jax.Array:
+        return tree.real_full_like(param, 0.0) if axes_of(jnp.shape(param)) is None else nothing(param)
 
     def init(params: Params) -> FactoredState:
         trees = [jax.tree.map(rule, params) for rule in (first(1), first(0), whole)]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from gradx import checks, numerics, tree
 from gradx.combine import chain
-from gradx.core import GradientTransformation, transformation
+from gradx.core import GradientTransformation, identity, transformation
 from gradx.transforms.decay import add_decayed_weights
 from gradx.transforms.scale import scale_by_learning_rate, scale_leaf
 from gradx.typing import DType, LearningRate, Mask, NonNegative, Params, Positive, Range, ScalarOrSchedule, Updates
@@ -249,5 +249,5 @@ def scale_by_distance_over_gradients(
 def _descending(
     direction: GradientTransformation, learning_rate: LearningRate, weight_decay: NonNegative | None, mask: Mask | None
 ) -> GradientTransformation:
-    decay = [] if weight_decay is None else [add_decayed_weights(weight_decay, mask)]
-    return chain(*decay, direction, scale_by_learning_rate(learning_rate))
+    decay = identity() if weight_decay is None else add_decayed_weights(weight_decay, mask)
+    return chain(decay, direction, scale_by_learning_rate(learning_rate))

@@ -3,8 +3,9 @@
 from typing import Any
 
 from gradx.combine import chain
-from gradx.core import transformation
+from gradx.core import identity, transformation
 from gradx.optimizers.rmsprop import scale_by_rms
+from gradx.optimizers.sgd import sgd
 from gradx.schedules.warmup import warmup_constant_schedule
 from gradx.transforms.decay import add_decayed_weights
 from gradx.transforms.scale import scale_by_learning_rate
@@ -35,11 +36,10 @@ def schedule_free_sgd(
 
     >>> import gradx
     >>> gradx.schedule_free_sgd(0.5).expand().arguments["base_optimizer"]
-    scale_by_learning_rate(learning_rate=0.5)
+    sgd(learning_rate=0.5)
     """
     rate = _warm(learning_rate, warmup_steps)
-    step = scale_by_learning_rate(rate)
-    base = step if weight_decay is None else chain(add_decayed_weights(weight_decay), step)
+    base = sgd(rate) if weight_decay is None else chain(add_decayed_weights(weight_decay), sgd(rate))
     return schedule_free(base, rate, b1, weight_lr_power, state_dtype)
 
 
@@ -73,9 +73,9 @@ def schedule_free_adamw(
     schedule_free_adamw(warmup_steps=100)
     """
     rate = _warm(learning_rate, warmup_steps)
-    decay = [] if weight_decay is None else [add_decayed_weights(weight_decay)]
+    decay = identity() if weight_decay is None else add_decayed_weights(weight_decay)
     direction = scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True)
-    base = chain(direction, *decay, scale_by_learning_rate(rate))
+    base = chain(direction, decay, scale_by_learning_rate(rate))
     return schedule_free(base, rate, b1, weight_lr_power, state_dtype)
 
 

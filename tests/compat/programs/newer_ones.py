@@ -31,5 +31,5 @@ def main():
         optax.lion(1e-2), optax.lamb(1e-2, weight_decay=0.01), optax.adabelief(1e-2), optax.radam(1e-2),
         optax.adafactor(1e-2), optax.yogi(1e-2), contrib.prodigy(1.0),
     ]  # fmt: skip
-    free = contrib.schedule_free_adamw(1e-2, warmup_steps=3)
+    free = contrib.schedule_free_adamw(1e-2)
     return [x for tx in plain for x in run(tx)] + run(free, contrib.schedule_free_eval_params)
