@@ -184,7 +184,7 @@ def test_momentum_of_nadam_rises_from_half_of_b1():
     state = tx.init(0.0)
     for step in range(3):
         _, state = tx.update(1.0, state)
-        np.testing.assert_allclose(state.mu_product, 0.4 ** (step + 1), rtol=1e-6)
+        np.testing.assert_allclose(state.momentum_product, 0.4 ** (step + 1), rtol=1e-6)
 
 
 @pytest.mark.parametrize("make", [gradx.scale_by_lion, lambda **arguments: gradx.lion(0.1, **arguments)])

@@ -45,7 +45,7 @@ class ScaleByNadamState(NamedTuple):
 
     count: jax.Array
     """int32[]: the updates already applied."""
-    mu_product: jax.Array
+    momentum_product: jax.Array
     """float[]: the product of the momenta so far, 1 at the start."""
     mu: Updates
     """The running mean of g; like the parameters, in `mu_dtype` or at least float32."""
@@ -144,10 +144,10 @@ def scale_by_nadam(
         return ScaleByNadamState(jnp.zeros((), jnp.int32), jnp.ones((), jnp.result_type(float)), mu, nu)
 
     def update(updates: Updates, state: ScaleByNadamState) -> tuple[Updates, ScaleByNadamState]:
-        count, dtype = numerics.safe_increment(state.count), state.mu_product.dtype
+        count, dtype = numerics.safe_increment(state.count), state.momentum_product.dtype
         t, highest, speed = count.astype(dtype), jnp.asarray(b1, dtype), jnp.asarray(momentum_decay, dtype)
         now, later = (highest * (1 - 0.5 * 0.96 ** (step * speed)) for step in (t, t + 1))
-        product = state.mu_product * now
+        product = state.momentum_product * now
         hyper = {"b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root, "c2": numerics.bias_correction(b2, count)}
         hyper |= {"of_g": (1 - now) / (1 - product), "of_mu": later / (1 - product * later)}
         updates, mu, nu = tree.map_leaves(warm_nadam_leaf, updates, state.mu, state.nu, **hyper)
