@@ -62,6 +62,13 @@ def count(case: Case, lib: Any) -> dict[str, float]:
     }
 
 
+HEADLINE = (
+    "sgd", "adam", "adamw", "clip + adamw", "adabelief", "adafactor", "adan", "lamb", "lion", "muon", "prodigy",
+    "schedule_free_adamw", "MultiSteps(adamw, 4)",
+)  # fmt: skip
+"""The rows that the README shows."""
+
+
 def floor(state: float) -> float:
     """Return the bytes for each parameter that a step cannot do without, given those of its state."""
     return 4 + 2 * 4 + 2 * state
@@ -79,6 +86,18 @@ def measure() -> dict[str, Any]:
 def mean_ratio(rows: Sequence[dict[str, Any]], key: str) -> float:
     """Return the geometric mean of gradx's counts over Optax's."""
     return math.exp(statistics.fmean(math.log(row["gradx"][key] / row["optax"][key]) for row in rows))
+
+
+def short(results: dict[str, Any]) -> str:
+    """Write some of the counts as Markdown."""
+    lines = ["| optimizer | bytes per parameter | Optax | temporaries | Optax |", "|---|---:|---:|---:|---:|"]
+    for row in results["rows"]:
+        if row["optimizer"] in HEADLINE:
+            cells = [f"{row[lib][key]:.1f}" for key in ("bytes", "temporaries") for lib in ("gradx", "optax")]
+            lines.append(f"| {row['optimizer']} | {' | '.join(cells)} |")
+    mean = mean_ratio(results["rows"], "bytes")
+    lines.append(f"| geometric mean of all {len(results['rows'])}, gradx / Optax | {mean:.2f} | | | |")
+    return "\n".join(lines) + "\n"
 
 
 def table(results: dict[str, Any]) -> str:
@@ -108,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line: count, print and write."""
     description = "Count what an update costs, beside Optax in the same process; takes a minute."
     parser = Parser(prog="python -m benchmarks.cost", description=description)
-    parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER", help="for cost.md and cost.json")
+    parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER", help="for cost.{md,json}, cost_short.md")
     given = parser.parse_args(arguments)
     try:
         check_folder(given.out)
@@ -117,6 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results = measure()
     (given.out / "cost.json").write_text(json.dumps(results, indent=1) + "\n")
     (given.out / "cost.md").write_text(table(results))
+    (given.out / "cost_short.md").write_text(short(results))
     print(table(results))
 
 

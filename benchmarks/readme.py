@@ -9,7 +9,8 @@ ROOT = Path(__file__).parent.parent
 TABLES = {
     "race": "benchmarks/results/summary.md",
     "sweep": "benchmarks/results/sweep.md",
-    "cost": "benchmarks/results/cost.md",
+    "cost": "benchmarks/results/cost_short.md",
+    "speed": "benchmarks/results/speed_short.md",
 }
 
 

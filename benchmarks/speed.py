@@ -176,6 +176,24 @@ def measure(repeats: int, names: Sequence[str]) -> dict[str, Any]:
     return {"versions": versions() | {"optax": optax.__version__}, "platform": computer(), "rows": rows}
 
 
+HEADLINE = (
+    "adamw, 16 x 1M",
+    "clip + adamw, 16 x 1M",
+    "MultiSteps(adamw, 4), 16 x 1M",
+    "un-jitted",
+    "trace",
+    "nnx",
+    "first",
+)
+"""Of the rows that the README shows, a part of what they are called."""
+
+
+def short(results: dict[str, Any]) -> str:
+    """Write some of the ratios as Markdown."""
+    rows = [row for row in results["rows"] if any(part in row["what"] for part in HEADLINE)]
+    return _rows(rows)
+
+
 def table(results: dict[str, Any]) -> str:
     """Write the ratios as Markdown."""
     around = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
@@ -185,10 +203,13 @@ def table(results: dict[str, Any]) -> str:
         f"`python -m benchmarks.speed`; {around}; {results['platform']['device']}. Medians; the ratio is that of runs",
         "side by side, with its quartiles: below 1 the first is faster.",
         "",
-        "| what | first, ms | second, ms | second is | ratio | quartiles |",
-        "|---|---:|---:|---|---:|---|",
     ]
-    for row in results["rows"]:
+    return "\n".join(lines) + "\n" + _rows(results["rows"])
+
+
+def _rows(rows: Sequence[dict[str, Any]]) -> str:
+    lines = ["| what | first, ms | second, ms | second is | ratio | quartiles |", "|---|---:|---:|---|---:|---|"]
+    for row in rows:
         first, second = [name for name in row if name not in ("what", "ratio", "quartiles")]
         low, high = row["quartiles"]
         times = f"{1e3 * row[first]:.3g} | {1e3 * row[second]:.3g}"
@@ -218,6 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stem = "speed_gpu" if given.gpu else "speed"
     (given.out / f"{stem}.json").write_text(json.dumps(results, indent=1) + "\n")
     (given.out / f"{stem}.md").write_text(table(results))
+    (given.out / f"{stem}_short.md").write_text(short(results))
     print(table(results))
 
 

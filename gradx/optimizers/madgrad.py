@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from gradx import numerics, tree
 from gradx.combine import chain
-from gradx.core import transformation
+from gradx.core import identity, transformation
 from gradx.transforms.decay import add_decayed_weights
 from gradx.typing import Decay, LearningRate, NonNegative, Params, Updates
 
@@ -79,13 +79,13 @@ def scale_by_madgrad(learning_rate: LearningRate, momentum: Decay = 0.9, eps: No
 def madgrad(
     learning_rate: LearningRate,
     momentum: Decay = 0.9,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: NonNegative | None = None,
     eps: NonNegative = 1e-6,
 ) -> Any:
     """MADGRAD: u = (1 - momentum) · (x0 - s / (cbrt(v) + eps) - p), with every gradient ever seen in s and v.
 
     Args:
-      weight_decay: L2 regularisation: weight_decay · p is added to the gradient; take less than for SGD, often 0.
+      weight_decay: L2 regularisation: weight_decay · p is added to the gradient; take less than for SGD. None spares it.
 
     The rest as in `scale_by_madgrad`.
 
@@ -95,4 +95,5 @@ def madgrad(
     >>> gradx.madgrad(1e-2)
     madgrad(learning_rate=0.01)
     """
-    return chain(add_decayed_weights(weight_decay), scale_by_madgrad(learning_rate, momentum, eps))
+    decay = identity() if weight_decay is None else add_decayed_weights(weight_decay)
+    return chain(decay, scale_by_madgrad(learning_rate, momentum, eps))

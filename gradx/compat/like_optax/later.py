@@ -104,6 +104,20 @@ def cocob(
 
 @as_optax
 @transformation
+def madgrad(
+    learning_rate: LearningRate, momentum: Decay = 0.9, weight_decay: NonNegative = 0.0, eps: NonNegative = 1e-6
+) -> Any:
+    """MADGRAD, with a decay of 0.
+
+    >>> import gradx.compat.optax as optax
+    >>> optax.contrib.madgrad(0.01)
+    madgrad(learning_rate=0.01)
+    """
+    return gradx.madgrad(learning_rate, momentum, weight_decay, eps)
+
+
+@as_optax
+@transformation
 def schedule_free_adamw(
     learning_rate: LearningRate = 0.0025,
     warmup_steps: int | None = None,

@@ -35,7 +35,6 @@ from gradx.compat.like_optax.factories import (
     dowg as dowg,
     galore as galore,
     hutchinson_estimator_diag_hessian as hutchinson_estimator_diag_hessian,
-    madgrad as madgrad,
     mechanize as mechanize,
     momo as momo,
     momo_adam as momo_adam,
@@ -61,6 +60,7 @@ from gradx.compat.like_optax.later import (
     NormalizeState as NormalizeState,
     cocob as cocob,
     dpsgd as dpsgd,
+    madgrad as madgrad,
     schedule_free_adamw as schedule_free_adamw,
     sophia as sophia,
 )
