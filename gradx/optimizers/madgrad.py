@@ -85,7 +85,7 @@ def madgrad(
     """MADGRAD: u = (1 - momentum) · (x0 - s / (cbrt(v) + eps) - p), with every gradient ever seen in s and v.
 
     Args:
-      weight_decay: L2 regularisation: weight_decay · p is added to the gradient; take less than for SGD. None spares it.
+      weight_decay: L2 regularisation: weight_decay · p is added to the gradient; less than for SGD. None spares it.
 
     The rest as in `scale_by_madgrad`.
 
