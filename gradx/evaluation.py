@@ -41,7 +41,7 @@ def map_known(rule: Callable, kept: PyTree, params: Params, *rest: PyTree) -> Pa
 
     leaves, treedef = jax.tree.flatten(params, is_leaf=_is_none)
     columns = [jax.tree.leaves(tree, is_leaf=_is_none) for tree in (kept, *rest)]
-    if not columns[0]:  # parameters that are one array, left out whole
+    if kept is None or not columns[0]:  # nothing is kept, or of parameters that are one array, left out whole
         return params
     if any(len(column) != len(leaves) for column in columns):
         raise ValueError(f"eval_params: the state keeps {len(columns[0])} arrays, the parameters are {len(leaves)}")

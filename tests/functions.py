@@ -259,8 +259,11 @@ NOT_OF_ARRAYS = {
     "tree.map_params",
     "tree.map_with_path",
     "tree.paths",
+    "tree.real_dtype",
+    "tree.scalar_like",
     "tree.set",
     "tree.size",
+    "tree.total",
     "tree.unbox",
     "tree.unwrap_random_key_data",
 }

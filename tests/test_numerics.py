@@ -137,6 +137,7 @@ def test_numpy_integers_are_steps():
         gradx.join_schedules([0.1, gradx.constant_schedule(1.0)], [1])
 
 
+ESTIMATED = {"hessian_diagonal_fn": gradx.identity()}
 KEEPS = {
     ("scale_by_adam", "mu_dtype"): (gradx.scale_by_adam, "mu"),
     ("adam", "mu_dtype"): (lambda **kwargs: gradx.adam(0.1, **kwargs), "mu"),
@@ -156,9 +157,25 @@ KEEPS = {
     ("sgd", "accumulator_dtype"): (lambda **kwargs: gradx.sgd(0.1, 0.9, **kwargs), "trace"),
     ("momentum", "accumulator_dtype"): (lambda **kwargs: gradx.momentum(0.9, **kwargs), "trace"),
     ("ema", "accumulator_dtype"): (lambda **kwargs: gradx.ema(0.9, **kwargs), "ema"),
+    ("signum", "accumulator_dtype"): (lambda **kwargs: gradx.signum(0.1, **kwargs), "ema"),
+    ("scale_by_muon", "mu_dtype"): (gradx.scale_by_muon, "mu"),
+    ("optimistic_adam_v2", "mu_dtype"): (lambda **kwargs: gradx.optimistic_adam_v2(0.1, **kwargs), "mu"),
+    ("scale_by_sophia", "mu_dtype"): (lambda **kwargs: gradx.scale_by_sophia(**ESTIMATED, **kwargs), "mu"),
+    ("sophia", "mu_dtype"): (lambda **kwargs: gradx.sophia(0.1, **ESTIMATED, **kwargs), "mu"),
+    ("schedule_free", "state_dtype"): (lambda **kwargs: gradx.schedule_free(gradx.sgd(0.1), 0.1, **kwargs), "z"),
+    ("schedule_free_sgd", "state_dtype"): (lambda **kwargs: gradx.schedule_free_sgd(0.1, **kwargs), "z"),
+    ("schedule_free_adamw", "state_dtype"): (lambda **kwargs: gradx.schedule_free_adamw(0.1, **kwargs), "z"),
     ("MultiSteps", "accumulator_dtype"): (lambda **kwargs: gradx.MultiSteps(gradx.sgd(0.1), 2, **kwargs), "acc_grads"),
 }
 """By factory and argument: a value with it, and the field whose dtype it is, or how the fields begin."""
+
+
+OF_NO_MOMENT = {
+    ("inject_hyperparams", "hyperparam_dtype"),
+    ("measure_with_ema", "accumulator_dtype"),  # of a measure, below
+    ("muon", "mu_dtype"),  # of two parts, below
+    ("scale_by_distance_over_gradients", "param_dtype"),  # of a copy of the parameters: tests/test_parameter_free.py
+}
 
 
 def dtypes_kept(tx, params):
@@ -172,7 +189,7 @@ def dtypes_kept(tx, params):
 
 def test_every_dtype_of_a_moment_is_in_the_table():
     found = {(name, x) for name, f in vars(gradx).items() if callable(f) for x in arguments_of(f)}
-    assert found - {("inject_hyperparams", "hyperparam_dtype")} == KEEPS.keys()
+    assert found - OF_NO_MOMENT == KEEPS.keys()
 
 
 def arguments_of(function):
@@ -205,6 +222,20 @@ def test_moments_of_complex_parameters_are_complex_in_a_real_dtype(key):
     with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
         state = jax.eval_shape(make(**{key[1]: "float64"}).init, jnp.ones(2, jnp.complex128))
         assert jnp.complex128 in [x.dtype for x in jax.tree.leaves(state)]
+
+
+def test_both_parts_of_muon_and_a_measure_have_the_dtype_they_are_given():
+    params = {"w": jnp.ones((2, 3)), "b": jnp.ones(2)}
+    kept = dtypes_kept_in(gradx.muon(0.1, mu_dtype="bfloat16"), params)
+    assert {dtype for name, dtype in kept.items() if ".mu" in name} == {jnp.dtype(jnp.bfloat16)}
+    measure = gradx.measure_with_ema(gradx.tree.norm, 0.9, accumulator_dtype="bfloat16")
+    kept = dtypes_kept_in(gradx.monitor({"norm": measure}), params)
+    assert jnp.dtype(jnp.bfloat16) in kept.values()
+
+
+def dtypes_kept_in(tx, params):
+    state = jax.eval_shape(tx.init, params)
+    return {jax.tree_util.keystr(path): x.dtype for path, x in jax.tree_util.tree_leaves_with_path(state)}
 
 
 @pytest.mark.parametrize("key", [("momentum", "accumulator_dtype"), ("scale_by_adam", "mu_dtype")], ids="-".join)

@@ -21,8 +21,9 @@ PARAMS = {"w": jnp.ones(SIZE), "b": jnp.full((2, 2), 2.0)}
 
 def estimates(tx, n):
     state, found = tx.init(PARAMS), []
+    step = jax.jit(lambda s: tx.update(PARAMS, s, PARAMS, obj_fn=quadratic))
     for _ in range(n):
-        updates, state = jax.jit(lambda s: tx.update(PARAMS, s, PARAMS, obj_fn=quadratic))(state)
+        updates, state = step(state)
         found.append(updates)
     return found
 

@@ -182,7 +182,7 @@ def test_derivatives_by_every_float_are_finite_differences(row):
 
 # Counts
 
-COUNTS = ("count", "gradient_step", "hyperparams_states", ".step")
+COUNTS = ("count", "gradient_step", "hyperparams_states", ".step", ".t")
 """Fields that count updates. `mini_step` stays below k, and `num_not_finite` counts the entries of one gradient."""
 COUNTS_OF_SOME = (
     "steps_since_sync",

@@ -35,15 +35,15 @@ def along(x: jax.Array, axis: int, ndim: int) -> jax.Array:
     return jnp.expand_dims(x, [i for i in range(ndim) if i != axis])
 
 
-def largest_by_axis(s: jax.Array) -> list[jax.Array]:
+def largest_by_axis(s: jax.Array) -> tuple[jax.Array, ...]:
     """Return for each axis the largest entry of each of its slices; of a vector or scalar itself."""
     if s.ndim < 2:
-        return [s]
+        return (s,)
     others = [tuple(i for i in range(s.ndim) if i != axis) for axis in range(s.ndim)]
-    return [jnp.max(s, axis=axes, initial=0.0) for axes in others]
+    return tuple(jnp.max(s, axis=axes, initial=0.0) for axes in others)
 
 
-def _least(arrays: list[jax.Array]) -> jax.Array:
+def _least(arrays: tuple[jax.Array, ...]) -> jax.Array:
     first, *rest = arrays
     for x in rest:
         first = jnp.minimum(*jnp.broadcast_arrays(first, x))

@@ -27,18 +27,18 @@ class EmaState(NamedTuple):
     """The running mean, biased towards its start at 0; like the parameters, at least float32."""
 
 
-def moments_like(params: Params, dtype: DTypeLike | None) -> Updates:
-    """Return the zeros with which a running sum or mean of gradients starts: in `dtype`, else in at least float32.
+def storage_dtype(param: Any, dtype: DTypeLike | None) -> DTypeLike | None:
+    """Return the dtype in which something like `param` is kept where `dtype` is asked for.
 
     For complex parameters a real dtype stands for the complex one of its precision: in itself it would keep real parts.
     """
+    narrow = dtype is not None and jnp.iscomplexobj(param) and not jnp.issubdtype(dtype, jnp.complexfloating)
+    return (jnp.complex128 if jnp.finfo(dtype).bits == 64 else jnp.complex64) if narrow else dtype
 
-    def zeros(param: Any) -> jax.Array:
-        narrow = dtype is not None and jnp.iscomplexobj(param) and not jnp.issubdtype(dtype, jnp.complexfloating)
-        wanted = (jnp.complex128 if jnp.finfo(dtype).bits == 64 else jnp.complex64) if narrow else dtype
-        return tree.zeros_like(param, wanted)
 
-    return jax.tree.map(zeros, params)
+def moments_like(params: Params, dtype: DTypeLike | None) -> Updates:
+    """Return the zeros with which a running sum or mean of gradients starts: in `dtype`, else in at least float32."""
+    return jax.tree.map(lambda param: tree.zeros_like(param, storage_dtype(param, dtype)), params)
 
 
 def momentum_leaf(g: jax.Array, m: jax.Array, *, decay: jax.Array, nesterov: bool) -> tuple[jax.Array, jax.Array]:

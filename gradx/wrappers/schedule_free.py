@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from gradx import numerics, tree
 from gradx.core import GradientTransformation, Wrapper, run_init, run_update, transformation
 from gradx.evaluation import eval_params, map_known
+from gradx.transforms.momentum import storage_dtype
 from gradx.typing import DType, LearningRate, NonNegative, Params, Range, Schedule, State, Updates
 
 Interpolation = Annotated[float | jax.Array | Schedule, Range(low=0.0, high=1.0, closed="(]", schedule=True)]
@@ -80,7 +81,8 @@ def schedule_free(
     """
 
     def init(params: Params) -> ScheduleFreeState:
-        z = tree.copy(tree.cast(params, state_dtype) if state_dtype is not None else tree.lift(params))
+        stored = jax.tree.map(lambda p: tree.cast(p, storage_dtype(p, state_dtype)), tree.lift(params))
+        z = tree.copy(stored)
         dtype, count = tree.real_dtype(params), jnp.zeros((), jnp.int32)
         weight_sum, max_lr = jnp.zeros((), dtype), jnp.zeros((), dtype)
         inner = run_init(base_optimizer, params)
