@@ -1,6 +1,5 @@
 """Dtypes of leaves: cast them, read them."""
 
-import functools
 from typing import Any
 
 import jax
@@ -102,7 +101,7 @@ def real_dtype(tree: PyTree) -> np.dtype:
     'float32'
     """
     dtypes = [jnp.finfo(numerics.at_least_float32(jnp.result_type(x))).dtype for x in jax.tree.leaves(tree)]
-    return jnp.dtype(functools.reduce(jnp.promote_types, dtypes, jnp.dtype(jnp.float32)))
+    return max(dtypes, key=lambda dtype: dtype.itemsize, default=np.dtype(np.float32))
 
 
 def unwrap_random_key_data(tree: PyTree) -> PyTree:
