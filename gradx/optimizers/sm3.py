@@ -1,5 +1,6 @@
 """SM3: Adagrad with one sum for each row and each column in place of one for each entry."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -43,7 +44,7 @@ def largest_by_axis(s: jax.Array) -> tuple[jax.Array, ...]:
     return tuple(jnp.max(s, axis=axes, initial=0.0) for axes in others)
 
 
-def _least(arrays: tuple[jax.Array, ...]) -> jax.Array:
+def _least(arrays: Sequence[jax.Array]) -> jax.Array:
     first, *rest = arrays
     for x in rest:
         first = jnp.minimum(*jnp.broadcast_arrays(first, x))
