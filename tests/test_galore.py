@@ -42,8 +42,8 @@ def test_it_follows_optax(hyper):
 def test_the_inner_state_is_small():
     state = gradx.scale_by_galore(rank=2).init(draw(0))
     mu = jax.tree.map(jnp.shape, state.base_optimizer_state.mu, is_leaf=lambda x: hasattr(x, "shape"))
-    assert mu == {"tall": (1, 3, 2), "wide": (1, 3, 2), "bias": (5,), "square": (1, 4, 2), "heads": (3, 2, 4)}
-    assert state.projector["tall"].shape == state.projector["wide"].shape == (1, 6, 2)
+    assert mu == {"tall": (3, 2), "wide": (3, 2), "bias": (5,), "square": (4, 2), "heads": (3, 2, 4)}
+    assert state.projector["tall"].shape == state.projector["wide"].shape == (6, 2)
     assert state.projector["bias"] is None
 
 
@@ -52,7 +52,7 @@ def test_subspaces_are_renewed_at_intervals():
     assert_close(seen[0], seen[1])
     assert_close(seen[2], seen[3])
     assert not np.allclose(np.abs(seen[1]), np.abs(seen[2]), atol=1e-2)
-    assert_close(seen[0].mT @ seen[0], jnp.ones((1, 1, 1)))
+    assert_close(seen[0].mT @ seen[0], jnp.ones((1, 1)))
 
 
 def test_full_rank_loses_nothing():

@@ -32,16 +32,16 @@ class GaLoreState(NamedTuple):
     count: jax.Array
     """int32[]: the updates already applied."""
     base_optimizer_state: State
-    """That of the inner transformation, on (batch, shorter side, rank) in place of each matrix."""
+    """That of the inner transformation, on (shorter side, rank) in place of each matrix, behind the axes of a batch."""
     projector: Updates
-    """For each matrix (batch, longer side, rank), orthonormal columns; `None` for other leaves."""
+    """For each matrix (longer side, rank), orthonormal columns, behind a batch; `None` for other leaves."""
 
 
 class View(NamedTuple):
     """A leaf as a batch of matrices."""
 
     matrices: jax.Array
-    """(b, m, n), m at most n."""
+    """(m, n), or (b, m, n) with axes of a batch; m at most n."""
     back: Callable[[jax.Array], jax.Array]
     """The way back to the leaf's shape."""
     rank: int
@@ -50,11 +50,11 @@ class View(NamedTuple):
 
 
 def subspace(view: View) -> jax.Array:
-    """Return the first right singular vectors of the matrices, as columns (b, n, rank)."""
-    x = jax.lax.stop_gradient(view.matrices)
+    """Return the first right singular vectors of the matrices, as columns (..., n, rank)."""
+    x = jax.lax.stop_gradient(numerics.lift(view.matrices))
     if view.is_turned:  # as they are: another problem may give other signs, which the inner state would feel
         return jnp.linalg.svd(x.mT, full_matrices=False)[0][..., : view.rank].conj()
-    return jnp.linalg.svd(x, full_matrices=False)[2][:, : view.rank].mT.conj()
+    return jnp.linalg.svd(x, full_matrices=False)[2][..., : view.rank, :].mT.conj()
 
 
 def product(x: jax.Array, y: jax.Array) -> jax.Array:
@@ -95,7 +95,7 @@ def scale_by_galore(
 
     >>> import gradx, jax.numpy as jnp
     >>> [x.shape for x in gradx.scale_by_galore(rank=2).init(jnp.ones((5, 4))).base_optimizer_state[1:]]
-    [(1, 4, 2), (1, 4, 2)]
+    [(4, 2), (4, 2)]
     """
     base = scale_by_adam() if base_optimizer is None else base_optimizer
 
@@ -103,7 +103,8 @@ def scale_by_galore(
         if axes is None or not jnp.size(leaf):
             return None
         (rows, columns), (x, back) = fans(leaf, axes), as_matrices(leaf, axes, turn_square=True)
-        return View(x, back, min(rank, rows, columns), rows >= columns)
+        is_one = jnp.ndim(leaf) == len(axes[0]) + len(axes[1])
+        return View(x[0] if is_one else x, back, min(rank, rows, columns), rows >= columns)
 
     def views_of(params: Params) -> list[View | None]:
         axes = matrix_axes("scale_by_galore", weight_dimension_numbers, params)
@@ -111,7 +112,7 @@ def scale_by_galore(
 
     def init(params: Params) -> GaLoreState:
         views, treedef = views_of(params), jax.tree.structure(params)
-        columns = [v and tree.zeros_like(v.matrices[:, : v.rank].mT) for v in views]
+        columns = [v and tree.zeros_like(v.matrices[..., : v.rank, :].mT) for v in views]
         inside = [
             p if v is None else tree.zeros_like(v.matrices[..., : v.rank])
             for v, p in zip(views, jax.tree.leaves(params), strict=True)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradx import numerics
+from gradx import core, numerics
 from gradx.compat.like_optax.base import GradientTransformationExtraArgs
 from gradx.typing import DType, Params, State, Updates
 
@@ -113,7 +113,7 @@ def _injected(
     numbers: dict[str, Any] = {}
     rest: dict[str, Any] = {}
     for name, x in given.items():
-        if name in static or isinstance(x, bool):
+        if name in static or isinstance(x, bool | core.GradientTransformation):
             rest[name] = x
         elif callable(x):
             schedules[name] = x if hasattr(x, "update") and hasattr(x, "init") else WrappedSchedule(x)
