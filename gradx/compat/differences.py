@@ -38,7 +38,7 @@ BETTER = {
     "schedule_free_adamw": "schedules begin at 0; scalars are float32; gradx.eval_params finds the mean in any chain",
     "schedule_free_sgd": "schedules begin at 0; scalars are float32; gradx.eval_params finds the mean in any chain",
     "skip_not_finite": "counts up to 2^31 - 128 and holds there",
-    "sm3": "takes scalars and complex parameters; its lists are tuples",
+    "sm3": "takes scalars and complex parameters",
     "sophia": "prints nothing",
     "zero_nans": "the same, in place",
 }

@@ -36,12 +36,12 @@ def along(x: jax.Array, axis: int, ndim: int) -> jax.Array:
     return jnp.expand_dims(x, [i for i in range(ndim) if i != axis])
 
 
-def largest_by_axis(s: jax.Array) -> tuple[jax.Array, ...]:
+def largest_by_axis(s: jax.Array) -> list[jax.Array]:
     """Return for each axis the largest entry of each of its slices; of a vector or scalar itself."""
     if s.ndim < 2:
-        return (s,)
+        return [s]
     others = [tuple(i for i in range(s.ndim) if i != axis) for axis in range(s.ndim)]
-    return tuple(jnp.max(s, axis=axes, initial=0.0) for axes in others)
+    return [jnp.max(s, axis=axes, initial=0.0) for axes in others]
 
 
 def _least(arrays: Sequence[jax.Array]) -> jax.Array:

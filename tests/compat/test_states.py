@@ -103,7 +103,7 @@ def described(node, path=""):
         name = SAME_FIELDS.get(type(node).__name__, type(node).__name__)
         below = {f".{x}": getattr(node, x) for x in node._fields if not _is_empty_beside_count(node, x)}
     elif isinstance(node, tuple | list):
-        name, below = f"a sequence of {len(node)}", {f"[{i}]": x for i, x in enumerate(node)}
+        name, below = f"{type(node).__name__} of {len(node)}", {f"[{i}]": x for i, x in enumerate(node)}
     elif isinstance(node, dict):
         name, below = "dict", {f"[{key!r}]": x for key, x in sorted(node.items())}
     else:
