@@ -6,6 +6,7 @@ ratios with its quartiles, for a machine that others use too makes single times 
 """
 
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -188,6 +189,12 @@ HEADLINE = (
 """Of the rows that the README shows, a part of what they are called."""
 
 
+def mean_of_steps(rows: Sequence[dict[str, Any]]) -> float:
+    """Return the geometric mean of the ratios of jitted steps to Optax's."""
+    ratios = [row["ratio"] for row in rows if row["what"].startswith("jitted") and "optax" in row]
+    return math.exp(statistics.fmean(map(math.log, ratios)))
+
+
 def short(results: dict[str, Any]) -> str:
     """Write some of the ratios as Markdown."""
     rows = [row for row in results["rows"] if any(part in row["what"] for part in HEADLINE)]
@@ -201,7 +208,8 @@ def table(results: dict[str, Any]) -> str:
         "# How long updates take",
         "",
         f"`python -m benchmarks.speed`; {around}; {results['platform']['device']}. Medians; the ratio is that of runs",
-        "side by side, with its quartiles: below 1 the first is faster.",
+        "side by side, with its quartiles: below 1 the first is faster. Geometric mean of the jitted steps beside Optax's:",
+        f"{mean_of_steps(results['rows']):.2f}.",
         "",
     ]
     return "\n".join(lines) + "\n" + _rows(results["rows"])
