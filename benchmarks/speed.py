@@ -208,8 +208,8 @@ def table(results: dict[str, Any]) -> str:
         "# How long updates take",
         "",
         f"`python -m benchmarks.speed`; {around}; {results['platform']['device']}. Medians; the ratio is that of runs",
-        "side by side, with its quartiles: below 1 the first is faster. Geometric mean of the jitted steps beside Optax's:",
-        f"{mean_of_steps(results['rows']):.2f}.",
+        "side by side, with its quartiles: below 1 the first is faster. Geometric mean of the jitted steps beside",
+        f"Optax's: {mean_of_steps(results['rows']):.2f}.",
         "",
     ]
     return "\n".join(lines) + "\n" + _rows(results["rows"])
