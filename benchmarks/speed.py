@@ -177,15 +177,7 @@ def measure(repeats: int, names: Sequence[str]) -> dict[str, Any]:
     return {"versions": versions() | {"optax": optax.__version__}, "platform": computer(), "rows": rows}
 
 
-HEADLINE = (
-    "adamw, 16 x 1M",
-    "clip + adamw, 16 x 1M",
-    "MultiSteps(adamw, 4), 16 x 1M",
-    "un-jitted",
-    "trace",
-    "nnx",
-    "first",
-)
+HEADLINE = (" step, adamw, 16", "clip + adamw", "MultiSteps", "un-jitted", "trace", "nnx", "first")
 """Of the rows that the README shows, a part of what they are called."""
 
 

@@ -137,10 +137,15 @@ def _first_difference(got: Any, wanted: Any) -> tuple[str, str] | None:
     one, other = got.node_data(), wanted.node_data()
     if one is None or other is None:
         return None
-    if one[0] is not other[0] and not (one[0].__name__ == "State" and other[0] in (list, tuple)):  # nnx's, numbered
+    if one[0] is not other[0] and not _is_list_in_nnx(one[0], other[0]):
         return None if type(None) in (one[0], other[0]) else (one[0].__name__, other[0].__name__)
     pairs = zip(got.children(), wanted.children(), strict=False)
     return next((found for a, b in pairs if (found := _first_difference(a, b))), None)
+
+
+def _is_list_in_nnx(got: type, wanted: type) -> bool:
+    """Whether a list is where flax's nnx keeps it: in a State with numbers for keys."""
+    return got.__name__ == "State" and got.__module__.startswith("flax.nnx") and wanted in (list, tuple)
 
 
 def _names_of_none(tree: PyTree) -> set[str]:

@@ -64,6 +64,16 @@ def one_by_one(tx, params, steps=5):
 # The helper itself
 
 
+def test_it_runs_under_pmap():
+    tx = gradx.apply_if_finite(gradx.sgd(1.0), 3)
+
+    def step(g):
+        return tx.update(g, tx.init(g), g)[0]
+
+    updates = jax.pmap(step, devices=jax.devices()[:2])(jnp.array([1.0, jnp.nan]))
+    np.testing.assert_array_equal(updates, [-1.0, 0.0])
+
+
 def test_a_concrete_verdict_is_pythons_if():
     calls = []
     assert sometimes(True, lambda x: calls.append(1) or -x, 2.0) == -2.0
