@@ -17,6 +17,7 @@ LAYERS = [
     {"boundary"},
     {"core"},
     {"combine"},
+    {"matrices", "roles"},
     {"transforms"},
     {"optimizers", "wrappers"},
     {"hyperparams", "testing"},
@@ -74,7 +75,7 @@ def faults(path, source):
             found.append(f"{module} has no place in the layers")
         else:
             below = set().union(*LAYERS[:rank]) | {module} | (PLAIN if LAYERS[rank] is LAYERS[-1] else set())
-            below |= {"linalg"} if module in ("transforms", "optimizers") else set()
+            below |= {"linalg"} if module in ("matrices", "transforms", "optimizers", "wrappers") else set()
             beside = LAYERS[rank] if "value" in LAYERS[rank] else set()  # checks, numerics and arguments serve value
             found += [] if target in below | beside else [f"{module} imports {target}"]
         elsewhere = rest != "optimizers.adam"  # which is a building block of others
