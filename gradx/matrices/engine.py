@@ -58,8 +58,10 @@ def map_matrices(
     wanted = len(next(iter(results.values()), (None,)))
     renewed = []
     for k, column in enumerate(columns[:wanted]):
-        back = lambda i: layouts[i].array_of(results[i][k], column[i]) if k < len(trees) else results[i][k]
-        renewed.append(treedef.unflatten([back(i) if i in results else x for i, x in enumerate(column)]))
+        new = list(column)
+        for i, row in results.items():
+            new[i] = layouts[i].array_of(row[k], column[i]) if k < len(trees) else row[k]
+        renewed.append(treedef.unflatten(new))
     return tuple(renewed) if is_tuple else renewed[0]
 
 
