@@ -242,6 +242,26 @@ def test_tree_of_labels_fits_boxed_parameters():
         assert_close(home(tx, 3)[0], home(first_kernel_alone([]), 3)[0])
 
 
+@pytest.mark.parametrize(
+    "tx",
+    [
+        gradx.muon(0.1),
+        gradx.masked(gradx.galore(0.1, 2), lambda params: jax.tree.map(lambda x: x.ndim > 1, params)),
+        gradx.partition(
+            {"kernel": gradx.muon(0.1), "bias": gradx.set_to_zero()},
+            lambda params: gradx.tree.map_with_path(lambda name, _: name, params),
+        ),
+    ],
+    ids=lambda tx: tx.name,
+)
+def test_what_a_mask_leaves_out_may_lie_in_a_box(tx):
+    boxed = nnx.state(nnx_linear(), nnx.Param)
+    bare = nnx.to_pure_dict(boxed)
+    updates, _ = tx.update(boxed, tx.init(boxed), boxed)
+    wanted, _ = tx.update(bare, tx.init(bare), bare)
+    assert_close(nnx.to_pure_dict(updates), wanted)
+
+
 def test_weight_decay_by_path_in_nnx():
     def kernels(params):
         return gradx.tree.map_with_path(lambda name, _: name.endswith("kernel"), params)

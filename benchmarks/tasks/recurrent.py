@@ -44,6 +44,7 @@ TASK = Task(
     },
     steps=500,
     evaluate_every=50,
+    seeds=5,
     step="32 windows of 64 bytes",
     textbook="rmsprop",
     source="RMSProp for recurrent networks, as in Graves 2013, arXiv:1308.0850",
