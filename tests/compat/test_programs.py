@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+MARKS = {"line_search": pytest.mark.slow}  # half a minute; test_line_search.py follows Optax's searches step by step
 PROGRAMS = sorted((Path(__file__).parent / "programs").glob("*.py"))
 
 
@@ -21,7 +22,7 @@ def outcome(path, shim):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [pytest.param(x, marks=MARKS.get(x.stem, ()), id=x.stem) for x in PROGRAMS])
 def test_one_line_switches_a_program(path):
     expected, got = outcome(path, shim=False), outcome(path, shim=True)
     assert len(expected) >= 3
