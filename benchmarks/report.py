@@ -12,6 +12,7 @@ from benchmarks import verdict
 from benchmarks.command import Parser, Refused, check_folder, read
 from benchmarks.page import anchor, page
 from benchmarks.pictures import curves, overview, save
+from benchmarks.pursuit import pursuit
 from benchmarks.results import NOTHING, Race, markdown_table, write_whole
 from benchmarks.roster import RECIPE
 
@@ -161,6 +162,14 @@ def _comparisons(race: Race) -> str:
     return markdown_table(headings, rows)
 
 
+def _pursuit(race: Race) -> str:
+    table = pursuit(race)
+    said = (
+        "How soon each has the test loss that AdamW has at its end, the mean over its seeds; between looks on a line:\n"
+    )
+    return f"{said}\n{table}" if table else ""
+
+
 def _reached(race: Race, name: str) -> str:
     ends, show = race.ends(name), race.metric.show
     spread = f" ({show(min(ends))} to {show(max(ends))})" if len(ends) > 1 else ""
@@ -205,6 +214,7 @@ def _section(race: Race, folder: Path) -> str:
         f" {metric.show(metric.target)}. The textbook's choice: {_choice(race)} ({race.source}).\n",
         markdown_table(race.headings(), _rows(race)),
         _comparisons(race),
+        _pursuit(race),
         *_pictures(race, folder),
     ]
     if race.tunings:
