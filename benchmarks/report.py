@@ -56,12 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build(folder: Path) -> None:
-    """Draw the curves again and write README.md, its first table alone, and report.html about the races in a folder."""
+    """Draw the curves again and write README.md, its tables that others quote, and report.html on the races in a folder."""
     races = found(folder)
     drawn = {f"{race.task}/{CURVES}": (curves(race), curves(race, narrow=True)) for race in races}
     drawn[OVERVIEW] = overview(races), overview(races, narrow=True)
     for name, (wide, _) in drawn.items():
         save(wide, folder / name)
+    for race in races:
+        if table := pursuit(race):
+            write_whole(folder / race.task / "pursuit.md", table)
     text = markdown(races, folder)
     write_whole(folder / "README.md", text)
     write_whole(folder / "summary.md", summary(races))
@@ -164,9 +167,7 @@ def _comparisons(race: Race) -> str:
 
 def _pursuit(race: Race) -> str:
     table = pursuit(race)
-    said = (
-        "How soon each has the test loss that AdamW has at its end, the mean over its seeds; between looks on a line:\n"
-    )
+    said = "How soon each has what AdamW has at its end, the mean over its seeds; between two looks on a line:\n"
     return f"{said}\n{table}" if table else ""
 
 

@@ -18,7 +18,7 @@ def run(name, *test_losses, seed=0):
     [((3.0, 1.0), 15.0), ((1.5, 1.0), 10.0), ((2.0, 1.0), 10.0), ((float("nan"), 1.0), 20.0), ((3.0, 2.5), None)],
 )
 def test_a_crossing_between_two_looks(losses, steps):
-    assert steps_until(run("lion", *losses), 2.0) == steps
+    assert steps_until(2.0, [10 * (i + 1) for i in range(len(losses))], losses) == steps
 
 
 def test_the_table_counts_those_that_reach_it():
@@ -31,7 +31,7 @@ def test_the_table_counts_those_that_reach_it():
         run("muon", 2.0, 1.0, 0.5, 0.4, seed=1),
     ]
     lines = pursuit(race).splitlines()
-    assert lines[0].startswith("| to adamw's 2.000 |")
+    assert lines[0].startswith("| to adamw's loss 2.000 |")
     assert lines[2:] == [
         "| muon | 2 of 2 | 12 | 0.31 (0.25 to 0.38) | 0.025 |",
         "| adamw | 1 of 2 | – | – | – |",
@@ -43,3 +43,11 @@ def test_without_adamw_there_is_no_table():
     race = Race("one", "digits", Metric("loss", 0.1), steps=40, step="64 images")
     race.runs = [run("sgd", 9.0, 8.0)]
     assert pursuit(race) == ""
+
+
+def test_an_accuracy_is_pursued_by_the_loss_and_a_return_not_at_all():
+    runs = [run("adamw", 4.0, 2.0), run("sgd", 4.0, 1.0)]
+    for examples, expected in ((100, "to adamw's test loss 2.000"), (0, "")):
+        race = Race("one", "digits", Metric("score", 0.1, examples=examples), steps=20, step="64 images", runs=runs)
+        assert expected in pursuit(race)
+        assert bool(pursuit(race)) == bool(examples)
