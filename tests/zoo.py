@@ -275,4 +275,50 @@ MOMENTS = [
     Row(gradx.nadamw(0.01, momentum_decay=4e-3, mask=decays)),
 ]
 
-ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS + WRAPPERS + PARAMETER_FREE + LINE_SEARCHES + LAYERWISE + MOMENTS
+
+def cosines(params: gradx.Params) -> Any:
+    return jax.tree.map(jnp.cos, params)
+
+
+FALLING_SHARE = gradx.linear_schedule(0.9, 0.5, 10)
+
+ORTHOGONAL = [
+    Row(gradx.cautious(gradx.adamw(0.01))),
+    Row(gradx.cautious(gradx.scale_by_adam(), decays, uphill=True), trains=False),
+    Row(gradx.add_cautious_decayed_weights(0.1), trains=False),
+    Row(gradx.add_corrected_decayed_weights(0.1, warmup, 0.1, decays), trains=False),
+    Row(gradx.adamc(0.01, 0.02, normalized=decays)),
+    Row(gradx.zclip(0.5, 0.9, warmup_steps=1), trains=False),
+    Row(gradx.adagc(warmup_steps=1), trains=False),
+    Row(gradx.mars_correction(0.5, max_norm=0.7), trains=False),
+    Row(gradx.mars_correction(exact=True), trains=False, extras={"grad_fn": cosines}),
+    Row(gradx.mars_adamw(0.01, weight_decay=0.1, mask=decays)),
+    Row(gradx.hyperball(gradx.adam(0.01), 0.02)),
+    Row(gradx.hyperball(gradx.sgd(0.1, momentum=0.9), warmup, is_matrix)),
+    Row(gradx.graft(gradx.adam(0.01), gradx.sgd(0.1, momentum=0.9))),
+    Row(gradx.graft(gradx.sgd(0.1), gradx.adam(0.01), decays)),
+    Row(gradx.generalized_primal_averaging(gradx.adamw(0.01), 0.9)),
+    Row(gradx.generalized_primal_averaging(gradx.sgd(0.1), 0.5, FALLING_SHARE)),
+    Row(gradx.average_params(gradx.sgd(0.1), None, overwrite_every=2, tail=3.0)),
+    Row(gradx.laprop(0.01, weight_decay=0.1, mask=decays)),
+    Row(gradx.scale_by_laprop(b2=0.5), trains=False),
+    Row(gradx.stable_adamw(0.01)),
+    Row(gradx.scale_by_stable_adam(b2=0.5, threshold=0.7), trains=False),
+    Row(gradx.adam_mini(0.01, weight_decay=0.1)),
+    Row(gradx.scale_by_adam_mini(blocks=()), trains=False),
+    Row(gradx.apollo(0.01, rank=2, weight_decay=0.1, mask=decays)),
+    Row(gradx.apollo_mini(0.001, update_proj_gap=2)),
+    Row(gradx.scale_by_apollo(2, growth=1.5, weight_dimension_numbers=is_matrix), trains=False),
+]
+
+ZOO = (
+    OPTIMIZERS
+    + BUILDING_BLOCKS
+    + COMBINATIONS
+    + WRAPPERS
+    + PARAMETER_FREE
+    + LINE_SEARCHES
+    + LAYERWISE
+    + MOMENTS
+    + ORTHOGONAL
+)

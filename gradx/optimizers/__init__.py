@@ -19,7 +19,9 @@ from gradx.optimizers.adam import (
     scale_by_adam,
     scale_by_nadam,
 )
+from gradx.optimizers.adam_mini import ScaleByAdamMiniState, adam_mini, adam_mini_blocks, scale_by_adam_mini
 from gradx.optimizers.adamax import ScaleByAdamaxState, adamax, adamaxw, scale_by_adamax
+from gradx.optimizers.adamc import adamc
 from gradx.optimizers.adan import ScaleByAdanState, adan, scale_by_adan
 from gradx.optimizers.adaptation import DAdaptAdamWState, ProdigyState, dadapt_adamw, prodigy
 from gradx.optimizers.ademamix import (
@@ -32,6 +34,7 @@ from gradx.optimizers.ademamix import (
 )
 from gradx.optimizers.adopt import ScaleByAdoptState, adopt, scale_by_adopt
 from gradx.optimizers.amsgrad import ScaleByAmsgradState, amsgrad, scale_by_amsgrad
+from gradx.optimizers.apollo import ScaleByApolloState, apollo, apollo_mini, scale_by_apollo
 from gradx.optimizers.asgd import ASGDState, asgd
 from gradx.optimizers.cocob import COCOBState, cocob, scale_by_cocob
 from gradx.optimizers.distance import (
@@ -45,10 +48,12 @@ from gradx.optimizers.distance import (
     scale_by_dowg,
 )
 from gradx.optimizers.galore import GaLoreDimensionNumbers, GaLoreState, galore, scale_by_galore
+from gradx.optimizers.laprop import ScaleByLaPropState, laprop, scale_by_laprop
 from gradx.optimizers.layerwise import fromage, lamb, lars
 from gradx.optimizers.lbfgs import ScaleByLBFGSState, lbfgs, scale_by_lbfgs
 from gradx.optimizers.lion import ScaleByLionState, lion, scale_by_lion
 from gradx.optimizers.madgrad import MadgradState, madgrad, scale_by_madgrad
+from gradx.optimizers.mars import mars_adamw
 from gradx.optimizers.momo import MomoAdamState, MomoState, momo, momo_adam
 from gradx.optimizers.muon import MuonDimensionNumbers, MuonState, muon, scale_by_muon, scale_by_shape
 from gradx.optimizers.novograd import ScaleByNovogradState, novograd, scale_by_novograd
@@ -80,6 +85,7 @@ from gradx.optimizers.sophia import (
     scale_by_sophia,
     sophia,
 )
+from gradx.optimizers.stable_adamw import scale_by_stable_adam, stable_adamw
 from gradx.optimizers.yogi import ScaleByYogiState, scale_by_yogi, yogi
 
 __all__ = [
@@ -99,15 +105,18 @@ __all__ = [
     "MuonState",
     "ProdigyState",
     "ScaleByAdaDeltaState",
+    "ScaleByAdamMiniState",
     "ScaleByAdamState",
     "ScaleByAdamaxState",
     "ScaleByAdanState",
     "ScaleByAdemamixState",
     "ScaleByAdoptState",
     "ScaleByAmsgradState",
+    "ScaleByApolloState",
     "ScaleByBeliefState",
     "ScaleByDistanceOverGradientsState",
     "ScaleByLBFGSState",
+    "ScaleByLaPropState",
     "ScaleByLionState",
     "ScaleByNadamState",
     "ScaleByNovogradState",
@@ -129,13 +138,18 @@ __all__ = [
     "adafactor",
     "adagrad",
     "adam",
+    "adam_mini",
+    "adam_mini_blocks",
     "adamax",
     "adamaxw",
+    "adamc",
     "adamw",
     "adan",
     "ademamix",
     "adopt",
     "amsgrad",
+    "apollo",
+    "apollo_mini",
     "asgd",
     "cocob",
     "dadapt_adamw",
@@ -146,10 +160,12 @@ __all__ = [
     "galore",
     "hutchinson_estimator_diag_hessian",
     "lamb",
+    "laprop",
     "lars",
     "lbfgs",
     "lion",
     "madgrad",
+    "mars_adamw",
     "momo",
     "momo_adam",
     "muon",
@@ -167,11 +183,13 @@ __all__ = [
     "scale_by_acprop",
     "scale_by_adadelta",
     "scale_by_adam",
+    "scale_by_adam_mini",
     "scale_by_adamax",
     "scale_by_adan",
     "scale_by_ademamix",
     "scale_by_adopt",
     "scale_by_amsgrad",
+    "scale_by_apollo",
     "scale_by_belief",
     "scale_by_cocob",
     "scale_by_distance_over_gradients",
@@ -179,6 +197,7 @@ __all__ = [
     "scale_by_dowg",
     "scale_by_factored_rms",
     "scale_by_galore",
+    "scale_by_laprop",
     "scale_by_lbfgs",
     "scale_by_lion",
     "scale_by_madgrad",
@@ -196,6 +215,7 @@ __all__ = [
     "scale_by_simplified_ademamix",
     "scale_by_sm3",
     "scale_by_sophia",
+    "scale_by_stable_adam",
     "scale_by_stddev",
     "scale_by_yogi",
     "sgd",
@@ -204,6 +224,7 @@ __all__ = [
     "simplified_ademamix",
     "sm3",
     "sophia",
+    "stable_adamw",
     "yogi",
 ]
 
