@@ -217,11 +217,20 @@ def gram(x: jax.Array, like: jax.Array) -> jax.Array:
     return jnp.sum(numerics.abs_sq(x), axis=-1) if like.size else like
 
 
+def largest(x: jax.Array) -> jax.Array:
+    """Return the largest number along the last axis, which stays.
+
+    Its derivative asks where it is, and does not look for an equal number, as that of `max` does: XLA may compute the
+    numbers twice and round them otherwise, and 0 of them are equal then.
+    """
+    return jnp.take_along_axis(x, jnp.argmax(jax.lax.stop_gradient(x), axis=-1, keepdims=True), axis=-1)
+
+
 def norms(x: jax.Array) -> jax.Array:
     """Return the Frobenius norms of matrices (b, m, n) as (b, 1, 1), by their largest entries first."""
-    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=(-2, -1), keepdims=True))
-    unit = numerics.safe_divide(x, largest.astype(x.dtype))
-    return largest * numerics.safe_sqrt(jnp.sum(numerics.abs_sq(unit), axis=(-2, -1), keepdims=True))
+    scale = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=(-2, -1), keepdims=True))
+    unit = numerics.safe_divide(x, scale.astype(x.dtype))
+    return scale * numerics.safe_sqrt(jnp.sum(numerics.abs_sq(unit), axis=(-2, -1), keepdims=True))
 
 
 def one_of(owner: str, **given: tuple[Any, Sequence]) -> None:

@@ -13,6 +13,7 @@ from gradx.matrices.factors import (
     WhenLarger,
     adjoint,
     gram,
+    largest,
     left,
     on_matrices,
     one_of,
@@ -159,28 +160,27 @@ def divided(Q: jax.Array, x: jax.Array) -> jax.Array:
 def size_of(a: jax.Array) -> jax.Array:
     """Return a bound from below of the largest eigenvalue of a factor that is positive, at least its largest entry.
 
-    ‖a x‖ for the x of length 1 along the longest column of a; one step of power iteration.
+    ‖a x‖ for the x of length 1 along the longest column of a: one step of power iteration.
     """
     if a.ndim != 3:
-        return jnp.max(a, axis=-1, keepdims=True)
-    largest = jnp.max(jnp.abs(a), axis=(-2, -1), keepdims=True)
-    a = numerics.safe_divide(a, largest.astype(a.dtype))
+        return largest(a)
+    scale = jax.lax.stop_gradient(jnp.max(jnp.abs(a), axis=(-2, -1), keepdims=True))
+    a = numerics.safe_divide(a, scale.astype(a.dtype))
     squares = jnp.sum(numerics.abs_sq(a), axis=-2, keepdims=True)
-    longest = jnp.argmax(squares, axis=-1, keepdims=True)
-    column = jnp.take_along_axis(a, longest, axis=-1)
-    x = numerics.safe_divide(column, numerics.safe_sqrt(jnp.take_along_axis(squares, longest, axis=-1)).astype(a.dtype))
-    image = product(a, x)
-    return largest * numerics.safe_sqrt(jnp.sum(numerics.abs_sq(image), axis=-2, keepdims=True))
+    longest = jnp.argmax(jax.lax.stop_gradient(squares), axis=-1, keepdims=True)
+    length = numerics.safe_sqrt(jnp.take_along_axis(squares, longest, axis=-1))
+    x = numerics.safe_divide(jnp.take_along_axis(a, longest, axis=-1), length.astype(a.dtype))
+    return scale * numerics.safe_sqrt(jnp.sum(numerics.abs_sq(product(a, x)), axis=-2, keepdims=True))
 
 
 def balanced(QL: jax.Array, QR: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return both factors with largest entries of one size: their product is all that counts."""
     if not QL.size or not QR.size:
         return QL, QR
-    sizes = [jnp.max(jnp.abs(Q), axis=tuple(range(1, Q.ndim)), keepdims=True) for Q in (QL, QR)]
-    count = len(QL)
-    ratio = numerics.safe_sqrt(numerics.safe_divide(sizes[1].reshape(count), sizes[0].reshape(count)))
-    return ratio.reshape(sizes[0].shape) * QL, numerics.safe_divide(QR, ratio.reshape(sizes[1].shape).astype(QR.dtype))
+    sizes = [jnp.max(jnp.abs(Q), axis=tuple(range(1, Q.ndim))) for Q in (QL, QR)]
+    ratio = jax.lax.stop_gradient(numerics.safe_sqrt(numerics.safe_divide(sizes[1], sizes[0])))
+    up, down = (ratio.reshape(-1, *(1,) * (Q.ndim - 1)).astype(Q.dtype) for Q in (QL, QR))
+    return up * QL, numerics.safe_divide(QR, down)
 
 
 def kron_leaf(m, QL, QR, *, geometry):

@@ -15,6 +15,7 @@ from gradx.matrices.factors import (
     WhenLarger,
     adjoint,
     gram,
+    largest,
     left,
     norms,
     on_matrices,
@@ -73,8 +74,7 @@ def inverse_root(a: jax.Array, p: int, ridge: jax.Array, inverse: str) -> jax.Ar
     if a.ndim == 3:
         root = matrix_inverse_pth_root if inverse == "newton" else matrix_inverse_pth_root_eigh
         return jax.vmap(lambda x: root(x, p, ridge_epsilon=ridge)[0])(a)
-    largest = jnp.max(a, axis=-1, keepdims=True, initial=LEAST)
-    return (a + ridge * largest) ** (-1 / p)
+    return (a + ridge * jnp.maximum(largest(a), LEAST)) ** (-1 / p) if a.size else a
 
 
 def shampoo_leaf(d, m, PL, PR, *, ready):
