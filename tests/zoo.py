@@ -311,14 +311,36 @@ ORTHOGONAL = [
     Row(gradx.scale_by_apollo(2, growth=1.5, weight_dimension_numbers=is_matrix), trains=False),
 ]
 
-ZOO = (
-    OPTIMIZERS
-    + BUILDING_BLOCKS
-    + COMBINATIONS
-    + WRAPPERS
-    + PARAMETER_FREE
-    + LINE_SEARCHES
-    + LAYERWISE
-    + MOMENTS
-    + ORTHOGONAL
-)
+KRONECKER = [
+    Row(gradx.shampoo(0.05)),
+    Row(gradx.shampoo(0.05, graft="rmsprop", update_interval=1, max_size=2)),
+    Row(gradx.shampoo(0.05, graft="sgd", inverse="newton", update_interval=2, when_larger="diagonal", max_size=3)),
+    Row(gradx.shampoo(0.05, graft=None, factors="sum", update_interval=1, one_sided=True, mask=decays)),
+    Row(gradx.scale_by_shampoo(ridge=1e-3, root=2, update_interval=2), trains=False),
+    Row(gradx.soap(0.05)),
+    Row(gradx.soap(0.05, update_interval=1, max_size=3, mask=decays)),
+    Row(gradx.scale_by_soap(update_interval=2, max_size=2, when_larger="blocks"), trains=False),
+    Row(gradx.soap_muon(0.05, update_interval=1)),
+    Row(gradx.scale_by_soap_muon(eps=0.1, ns_steps=1, one_sided=False), trains=False),
+    Row(gradx.kl_shampoo(0.05)),
+    Row(gradx.kl_shampoo(0.05, update_interval=1, max_size=3, mask=decays)),
+    Row(gradx.kl_soap(0.05, update_interval=1)),
+    Row(gradx.scale_by_kl_shampoo(max_size=2, when_larger="blocks"), trains=False),
+    Row(gradx.scale_by_kl_soap(one_sided=True), trains=False),
+    Row(gradx.kron(0.05)),
+    Row(gradx.kron(0.05, geometry="dense", max_rms=None, mask=decays)),
+    Row(gradx.scale_by_kron(update_probability=0.5, max_size=3), trains=False),
+]
+
+ZOO = [
+    *OPTIMIZERS,
+    *BUILDING_BLOCKS,
+    *COMBINATIONS,
+    *WRAPPERS,
+    *PARAMETER_FREE,
+    *LINE_SEARCHES,
+    *LAYERWISE,
+    *MOMENTS,
+    *ORTHOGONAL,
+    *KRONECKER,
+]

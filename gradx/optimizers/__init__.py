@@ -48,6 +48,13 @@ from gradx.optimizers.distance import (
     scale_by_dowg,
 )
 from gradx.optimizers.galore import GaLoreDimensionNumbers, GaLoreState, galore, scale_by_galore
+from gradx.optimizers.kl_shampoo import (
+    ScaleByKLShampooState,
+    kl_shampoo,
+    kl_soap,
+    scale_by_kl_shampoo,
+    scale_by_kl_soap,
+)
 from gradx.optimizers.laprop import ScaleByLaPropState, laprop, scale_by_laprop
 from gradx.optimizers.layerwise import fromage, lamb, lars
 from gradx.optimizers.lbfgs import ScaleByLBFGSState, lbfgs, scale_by_lbfgs
@@ -64,6 +71,7 @@ from gradx.optimizers.optimistic import (
     scale_by_optimistic_gradient,
 )
 from gradx.optimizers.polyak import polyak_sgd, scale_by_polyak
+from gradx.optimizers.psgd import ScaleByKronState, kron, scale_by_kron
 from gradx.optimizers.radam import ScaleByRadamState, radam, scale_by_radam
 from gradx.optimizers.rmsprop import (
     ScaleByRmsState,
@@ -76,8 +84,16 @@ from gradx.optimizers.rmsprop import (
 )
 from gradx.optimizers.rprop import ScaleByRpropState, rprop, scale_by_rprop
 from gradx.optimizers.sgd import dpsgd, noisy_sgd, sgd
+from gradx.optimizers.shampoo import ScaleByShampooState, scale_by_shampoo, shampoo
 from gradx.optimizers.sign import scale_by_sign, sign_sgd, signum
 from gradx.optimizers.sm3 import ScaleBySM3State, scale_by_sm3, sm3
+from gradx.optimizers.soap import (
+    ScaleBySoapState,
+    scale_by_soap,
+    scale_by_soap_muon,
+    soap,
+    soap_muon,
+)
 from gradx.optimizers.sophia import (
     HutchinsonState,
     SophiaState,
@@ -115,6 +131,8 @@ __all__ = [
     "ScaleByApolloState",
     "ScaleByBeliefState",
     "ScaleByDistanceOverGradientsState",
+    "ScaleByKLShampooState",
+    "ScaleByKronState",
     "ScaleByLBFGSState",
     "ScaleByLaPropState",
     "ScaleByLionState",
@@ -129,7 +147,9 @@ __all__ = [
     "ScaleByRpropState",
     "ScaleByRssState",
     "ScaleBySM3State",
+    "ScaleByShampooState",
     "ScaleBySimplifiedAdEMAMixState",
+    "ScaleBySoapState",
     "ScaleByYogiState",
     "SophiaState",
     "acprop",
@@ -159,6 +179,9 @@ __all__ = [
     "fromage",
     "galore",
     "hutchinson_estimator_diag_hessian",
+    "kl_shampoo",
+    "kl_soap",
+    "kron",
     "lamb",
     "laprop",
     "lars",
@@ -197,6 +220,9 @@ __all__ = [
     "scale_by_dowg",
     "scale_by_factored_rms",
     "scale_by_galore",
+    "scale_by_kl_shampoo",
+    "scale_by_kl_soap",
+    "scale_by_kron",
     "scale_by_laprop",
     "scale_by_lbfgs",
     "scale_by_lion",
@@ -210,19 +236,25 @@ __all__ = [
     "scale_by_rms",
     "scale_by_rprop",
     "scale_by_rss",
+    "scale_by_shampoo",
     "scale_by_shape",
     "scale_by_sign",
     "scale_by_simplified_ademamix",
     "scale_by_sm3",
+    "scale_by_soap",
+    "scale_by_soap_muon",
     "scale_by_sophia",
     "scale_by_stable_adam",
     "scale_by_stddev",
     "scale_by_yogi",
     "sgd",
+    "shampoo",
     "sign_sgd",
     "signum",
     "simplified_ademamix",
     "sm3",
+    "soap",
+    "soap_muon",
     "sophia",
     "stable_adamw",
     "yogi",
