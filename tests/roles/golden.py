@@ -1,0 +1,53 @@
+"""The roles of whole networks as kept texts: `python -m tests.roles.golden` writes them anew.
+
+Read each difference as a reviewer: is it what somebody who knows the network would say?
+"""
+
+from pathlib import Path
+
+from gradx.roles.inference import decide, leaves_of
+from gradx.roles.kernels import Undecided
+from tests.roles import models_linen, models_nnx, models_plain
+
+MODELS = models_linen.MODELS | models_nnx.MODELS | models_plain.MODELS
+FOLDER = Path(__file__).parent.parent / "golden" / "roles"
+
+
+def table(params) -> str:
+    """Return one line for each leaf: path, shape, kind, what its axes are, and how many matrices of which size."""
+    rows = []
+    for leaf, role in zip(leaves_of(params), decide(params), strict=True):
+        shape = str(leaf.shape).replace(" ", "")
+        if isinstance(role, Undecided):
+            rows.append((leaf.path, shape, "?", role.reason, ""))
+        elif role.layout is None:
+            rows.append((leaf.path, shape, role.kind, "", ""))
+        else:
+            sizes = " x ".join(map(str, role.layout.fans(leaf.shape)))
+            rows.append(
+                (
+                    leaf.path,
+                    shape,
+                    role.kind,
+                    axes(role.layout, len(leaf.shape)),
+                    f"{role.layout.count(leaf.shape)} of {sizes}",
+                )
+            )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(x.ljust(width) for x, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def axes(layout, n):
+    def name(i):
+        if i in layout.rows:
+            return "in"
+        return "batch" if i not in layout.columns else "out" if layout.splits == 1 else f"out/{layout.splits}"
+
+    return f"({', '.join(map(name, range(n)))})"
+
+
+if __name__ == "__main__":
+    for name, params in MODELS.items():
+        (FOLDER / f"{name}.txt").write_text(table(params()))
+    print(f"{len(MODELS)} tables in {FOLDER}")
