@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 from gradx.matrices import Layout
-from gradx.roles.names import COMPRESSED, DEPTHWISE, FUSED, OUTPUTS, QUERIES, Leaf, is_conv
+from gradx.roles.names import COMPRESSED, DEPTHWISE, FUSED, MAPS, OUTPUTS, QUERIES, Leaf, is_conv
 from gradx.roles.stacking import without_ones
 
 
@@ -52,7 +52,7 @@ def layout_of(kernel: Kernel) -> Layout | Undecided:
         outputs = (1, 2)
     elif n == 3 and said & OUTPUTS and "einsum" not in said:
         outputs = (2,)
-    elif n > 3 and len(set(_window(kernel))) == 1:
+    elif n > 3 and len(set(_window(kernel))) == 1 and not said & MAPS:
         outputs = (0,) if kernel.leaf.has_outputs_first else (n - 1,)
     else:
         return Undecided("which axes are inputs and which outputs? stacked layers, experts, heads or a window")
@@ -67,7 +67,7 @@ def is_window(kernel: Kernel, layout: Layout) -> bool:
     n = len(kernel.shape)
     if n < 3 or _parts(kernel) or len(layout.columns) > 1:
         return False
-    return n > 3 or kernel.is_conv or not kernel.words & (OUTPUTS | QUERIES)
+    return kernel.is_conv or not kernel.words & MAPS
 
 
 def _outputs_by_bias(kernel: Kernel) -> tuple[int, ...] | None:
@@ -134,8 +134,9 @@ def _widths(kernel: Kernel, inputs: int) -> set[int]:
 
 def _gates(kernel: Kernel, outputs: tuple[int, ...]) -> int:
     """Return how many gates of a recurrent cell lie side by side along the outputs."""
-    if kernel.hidden is None or len(kernel.hidden) != 2 or len(kernel.shape) != 2:
+    hidden, n = kernel.hidden, len(kernel.shape)
+    if hidden is None or len(hidden) != n or len(outputs) != 1:
         return 1
-    gates, rest = divmod(kernel.shape[outputs[0]], kernel.hidden[1 - outputs[0]])
-    is_cell = not rest and gates in (3, 4) and kernel.hidden[outputs[0]] == kernel.shape[outputs[0]]
-    return gates if is_cell else 1
+    width = kernel.shape[outputs[0]]
+    gates, rest = divmod(width, hidden[1 if outputs == (0,) else -2])
+    return gates if not rest and gates in (3, 4) and hidden[outputs[0]] == width else 1

@@ -4,6 +4,7 @@ Names are read word by word: `MultiHeadAttention_0` says multi, head, attention.
 in the vocabulary of flax, Equinox, Haiku, PyTorch and of models that are dicts.
 """
 
+import functools
 import re
 from typing import NamedTuple
 
@@ -30,9 +31,10 @@ COMPRESSED = {"a", "b", "lora", "down", "up", "latent", "compress"}
 """Beside `kv`: a latent vector for both, and not one beside the other."""
 DEPTHWISE = {"depthwise", "dw", "dwconv"}
 HIDDEN = {"dense_i": "dense_h", "weight_ih": "weight_hh", "kernel": "recurrent_kernel"}
-HIDDEN |= {"wx": "wh", "w_x": "w_h", "wi": "wh", "w_i": "w_h"}
+HIDDEN |= {"wx": "wh", "w_x": "w_h", "wi": "wh", "w_i": "w_h", "ih": "hh"}
 """The kernel of a recurrent cell's inputs, and that of its hidden state."""
-ROOTS = {"params", "model", "module", "network", "net"}
+MAPS = OUTPUTS | QUERIES | {"dense", "linear", "general"}
+"""These say that a kernel of three or more axes has heads, and no window."""
 
 
 class Leaf(NamedTuple):
@@ -110,13 +112,14 @@ class Leaf(NamedTuple):
         return bool(self.words & {"weight", "weights"})
 
 
-def words(name: str) -> list[str]:
+@functools.lru_cache(maxsize=4096)
+def words(name: str) -> tuple[str, ...]:
     """Return the words of a name, in lower case and without digits.
 
     >>> words("MultiHeadAttention_0"), words("LSTMCell"), words("lora_A")
-    (['multi', 'head', 'attention'], ['lstm', 'cell'], ['lora', 'a'])
+    (('multi', 'head', 'attention'), ('lstm', 'cell'), ('lora', 'a'))
     """
-    return [word.lower() for word in re.findall("[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
+    return tuple(word.lower() for word in re.findall("[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name))
 
 
 def is_norm(said: set[str]) -> bool:
