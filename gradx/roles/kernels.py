@@ -48,9 +48,9 @@ def layout_of(kernel: Kernel) -> Layout | Undecided:
             return Undecided(f"its bias {kernel.bias} is not where its outputs are")
     elif n == 2 or kernel.is_conv:
         outputs = (0,) if kernel.leaf.has_outputs_first else (n - 1,)
-    elif n == 3 and said & QUERIES and not _is_other_order(kernel):
+    elif n == 3 and _is_query(kernel):
         outputs = (1, 2)
-    elif n == 3 and said & OUTPUTS and "einsum" not in said:
+    elif n == 3 and _is_output(kernel):
         outputs = (2,)
     elif n > 3 and len(set(_window(kernel))) == 1 and not said & MAPS:
         outputs = (0,) if kernel.leaf.has_outputs_first else (n - 1,)
@@ -89,11 +89,19 @@ def _window(kernel: Kernel) -> tuple[int, ...]:
     return kernel.shape[2:] if kernel.leaf.has_outputs_first else kernel.shape[:-2]
 
 
-def _is_other_order(kernel: Kernel) -> bool:
-    """Whether a query, key or value kernel has its heads before its inputs, as for an einsum: so says the output's."""
+def _is_query(kernel: Kernel) -> bool:
+    """Whether a kernel (inputs, heads, width) fits an output kernel (heads, width, outputs) beside it."""
     a, b, c = kernel.shape
-    outputs = [leaf.shape for leaf in kernel.around]
-    return "einsum" in kernel.words or ((a, c, b) in outputs and (b, c, a) not in outputs)
+    outputs = [leaf.shape for leaf in kernel.around if leaf.layer_words & OUTPUTS and len(leaf.shape) == 3]
+    fits = any((x[0], x[1]) == (b, c) or (x[1], x[2]) == (c, a) for x in outputs)  # fewer heads for keys and values
+    return bool(kernel.words & QUERIES) and "einsum" not in kernel.words and fits
+
+
+def _is_output(kernel: Kernel) -> bool:
+    """Whether a kernel (heads, width, outputs) fits a query kernel (inputs, heads, width) beside it."""
+    queries = [leaf.shape for leaf in kernel.around if leaf.layer_words & QUERIES]
+    fits = any(shape[1:] == kernel.shape[:2] for shape in queries)
+    return bool(kernel.words & OUTPUTS) and "einsum" not in kernel.words and fits
 
 
 def _parts(kernel: Kernel) -> int:
@@ -116,7 +124,9 @@ def _fused(kernel: Kernel, parts: int) -> Layout | Undecided:
         inputs = (1 - outputs[0],)
         width, rest = divmod(shape[outputs[0]], parts)
         if rest or (parts == 3 and width not in _widths(kernel, shape[inputs[0]])):
-            return Undecided(f"is {shape[outputs[0]]} {parts} times one width? fewer keys and values than queries?")
+            return Undecided(
+                f"are its {shape[outputs[0]]} outputs {parts} equal parts? keys may be fewer than queries"
+            )
         return Layout(inputs, outputs, parts)
     if parts in shape[:2] and len(shape) in (3, 4):
         inputs, *outputs = (i for i in range(len(shape)) if i != shape.index(parts))

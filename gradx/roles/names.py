@@ -109,7 +109,7 @@ class Leaf(NamedTuple):
     @property
     def has_outputs_first(self) -> bool:
         """Whether its axes stand in PyTorch's order: (out, in, ...)."""
-        return bool(self.words & {"weight", "weights"})
+        return "weight" in self.words
 
 
 @functools.lru_cache(maxsize=4096)
@@ -138,16 +138,25 @@ def is_head(said: set[str]) -> bool:
 
 
 def biases(leaves: list[Leaf]) -> dict[int, int]:
-    """Return for each kernel that has a bias of its own the index of that: `bias` beside `kernel`, `b1` beside `w1`."""
+    """Return for each kernel that has a bias of its own the index of that.
+
+    That is `bias` beside `kernel`, `b1` beside `w1`, and the second of a nameless pair if it is as wide as the first.
+    """
 
     def key(leaf: Leaf) -> tuple:
         return leaf.module, leaf.parts[len(leaf.module) + 1 :], _stem(leaf.name)
 
     found = {key(x): i for i, x in enumerate(leaves) if x.is_bias}
     kernels = [i for i, x in enumerate(leaves) if x.is_kernel and not x.is_bias and not x.is_scale]
-    return {i: found[key(leaves[i])] for i in kernels if key(leaves[i]) in found}
+    pairs = {i: found[key(leaves[i])] for i in kernels if key(leaves[i]) in found}
+    for i in range(len(leaves) - 1):
+        first, second = leaves[i : i + 2]
+        is_pair = first.parts[:-1] == second.parts[:-1] and first.parts[-1:] == ("0",) and second.parts[-1] == "1"
+        if is_pair and not first.name and len(first.shape) > 1 and second.shape == first.shape[-1:]:
+            pairs[i] = i + 1
+    return pairs
 
 
 def _stem(name: str) -> str:
     """Return what is left of a name without what says kernel or bias."""
-    return re.sub("^(kernels?|weights?|w|bias|biases|b)|(kernel|weight|bias)$", "", name.lower())
+    return re.sub("^(kernels?|weights?|w|bias(es)?|b)|(kernel|weight|bias)$", "", name.lower())

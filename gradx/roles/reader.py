@@ -36,9 +36,10 @@ class Reader:
             return Role("scale")
         if leaf.is_embedding and is_table and i not in self.bias_of:
             return self.with_layout("embedding", i)
-        if len(shape) < 2 or (not is_table and not leaf.is_kernel):
+        is_kernel = leaf.is_kernel or i in self.bias_of
+        if len(shape) < 2 or (not is_table and not is_kernel):
             return Role("vector")
-        if not leaf.is_kernel:
+        if not is_kernel:
             return Undecided("no name that tells")
         return self.with_layout("head" if is_head(leaf.layer_words) else None, i)
 

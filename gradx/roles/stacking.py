@@ -44,6 +44,8 @@ def _is_stacked(members: Mapping[int, Leaf], bias_of: Mapping[int, int], depth: 
                 return False
             is_proved |= not fits(leaf.shape[depth:], beside.shape[depth:], beside.has_outputs_first)
         elif leaf.is_scale or leaf.is_bias:
+            if leaf.is_bias and not rest[i]:
+                return False
             is_proved |= len(rest[i]) == 1
         elif (leaf.is_kernel or leaf.is_embedding) and len(rest[i]) < 2:
             return False
