@@ -199,6 +199,7 @@ def _nested(tx: GradientTransformation) -> list[tuple[str, Any, Callable]]:
 
 
 def is_part(x: Any) -> bool:
+    """Whether an argument is a transformation, gradx's or not."""
     return isinstance(x, GradientTransformation) or (not isinstance(x, Value) and is_transformation(x))
 
 

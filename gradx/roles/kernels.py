@@ -124,9 +124,7 @@ def _fused(kernel: Kernel, parts: int) -> Layout | Undecided:
         inputs = (1 - outputs[0],)
         width, rest = divmod(shape[outputs[0]], parts)
         if rest or (parts == 3 and width not in _widths(kernel, shape[inputs[0]])):
-            return Undecided(
-                f"are its {shape[outputs[0]]} outputs {parts} equal parts? keys may be fewer than queries"
-            )
+            return Undecided(f"are its {shape[outputs[0]]} outputs {parts} equal parts? keys may be fewer than queries")
         return Layout(inputs, outputs, parts)
     if parts in shape[:2] and len(shape) in (3, 4):
         inputs, *outputs = (i for i in range(len(shape)) if i != shape.index(parts))
