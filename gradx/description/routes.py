@@ -58,7 +58,6 @@ def route_of(tx: Any, params: Params, label: str = "") -> Route:
     """Return the route of parameters through `tx`.
 
     Args:
-      tx: the transformation.
       params: the parameters in boxes that say which they are (`Marked`), `None` where a mask leaves one out.
       label: that of `tx` in what is around it.
     """

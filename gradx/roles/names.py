@@ -84,7 +84,8 @@ class Leaf(NamedTuple):
     def is_bias(self) -> bool:
         """Whether its name is a bias's; `b` alone may be the second factor of something too."""
         said = words(self.name)
-        return bool(self.words & BIASES) or ("lora" not in said and bool({*said[:1], *said[-1:]} & SHORT_BIASES))
+        is_short = "lora" not in said and bool({*said[:1], *said[-1:]} & SHORT_BIASES)
+        return is_short or bool(self.words & BIASES and not self.words & TABLES)
 
     @property
     def is_scale(self) -> bool:

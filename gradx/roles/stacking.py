@@ -30,7 +30,7 @@ def depths(leaves: list[Leaf], bias_of: Mapping[int, int]) -> list[int]:
 
 def _is_stacked(members: Mapping[int, Leaf], bias_of: Mapping[int, int], depth: int) -> bool:
     """Whether all leaves have another axis in common that counts copies of what holds them."""
-    if len({leaf.shape[depth : depth + 1] for leaf in members.values()}) != 1:
+    if len(members) < 2 or len({leaf.shape[depth : depth + 1] for leaf in members.values()}) != 1:
         return False
     rest = {i: leaf.shape[depth + 1 :] for i, leaf in members.items()}
     kernel_of = {bias: kernel for kernel, bias in bias_of.items() if kernel in members}

@@ -5,6 +5,7 @@ Read each difference as a reviewer: is it what somebody who knows the network wo
 
 from pathlib import Path
 
+from gradx.description.table import axes
 from gradx.roles.inference import decide, leaves_of
 from gradx.roles.kernels import Undecided
 from tests.roles import models_linen, models_nnx, models_plain
@@ -23,28 +24,12 @@ def table(params) -> str:
         elif role.layout is None:
             rows.append((leaf.path, shape, role.kind, "", ""))
         else:
-            sizes = " x ".join(map(str, role.layout.fans(leaf.shape)))
-            rows.append(
-                (
-                    leaf.path,
-                    shape,
-                    role.kind,
-                    axes(role.layout, len(leaf.shape)),
-                    f"{role.layout.count(leaf.shape)} of {sizes}",
-                )
-            )
+            inputs, outputs = role.layout.fans(leaf.shape)
+            matrices = f"{role.layout.count(leaf.shape)} of {inputs} x {outputs}"
+            rows.append((leaf.path, shape, role.kind, axes(role.layout, len(leaf.shape)), matrices))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(x.ljust(width) for x, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(lines) + "\n"
-
-
-def axes(layout, n):
-    def name(i):
-        if i in layout.rows:
-            return "in"
-        return "batch" if i not in layout.columns else "out" if layout.splits == 1 else f"out/{layout.splits}"
-
-    return f"({', '.join(map(name, range(n)))})"
 
 
 if __name__ == "__main__":

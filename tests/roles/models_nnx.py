@@ -96,7 +96,7 @@ class ScannedDecoder(nnx.Module):
 
     def __init__(self, rngs):
         self.embedder = nnx.Embed(50, 16, rngs=rngs)
-        self.blocks = nnx.vmap(HeadsBlock)(rngs.fork(split=3))
+        self.blocks = nnx.vmap(HeadsBlock)(rngs.split(3))
         self.final_norm = nnx.RMSNorm(16, rngs=rngs)
         self.lm_head = nnx.Linear(16, 50, use_bias=False, rngs=rngs)
 
@@ -134,7 +134,7 @@ class Experts(nnx.Module):
 
     def __init__(self, rngs):
         self.embed = nnx.Embed(50, 16, rngs=rngs)
-        self.layers = nnx.vmap(ExpertsBlock)(rngs.fork(split=3))
+        self.layers = nnx.vmap(ExpertsBlock)(rngs.split(3))
         self.unembed = nnx.Linear(16, 50, rngs=rngs)
 
 
@@ -163,7 +163,7 @@ def state(network: type[nnx.Module]) -> Any:
 
 def ensemble() -> Any:
     """Return five networks side by side."""
-    members = nnx.eval_shape(lambda: nnx.vmap(Mlp)(nnx.Rngs(0).fork(split=5)))
+    members = nnx.eval_shape(lambda: nnx.vmap(Mlp)(nnx.Rngs(0).split(5)))
     return nnx.state(members, nnx.Param)
 
 
