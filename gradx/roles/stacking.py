@@ -14,8 +14,7 @@ def depths(leaves: list[Leaf], bias_of: Mapping[int, int]) -> list[int]:
     found = [0] * len(leaves)
 
     def visit(members: list[int], level: int, depth: int) -> None:
-        while _is_stacked({i: leaves[i] for i in members}, bias_of, depth):
-            depth += 1
+        depth = _behind_copies({i: leaves[i] for i in members}, bias_of, depth)
         children: dict[str, list[int]] = {}
         for i in members:
             found[i] = depth
@@ -28,16 +27,23 @@ def depths(leaves: list[Leaf], bias_of: Mapping[int, int]) -> list[int]:
     return found
 
 
-def _is_stacked(members: Mapping[int, Leaf], bias_of: Mapping[int, int], depth: int) -> bool:
-    """Whether all leaves have another axis in common that counts copies of what holds them."""
-    if len(members) < 2 or len({leaf.shape[depth : depth + 1] for leaf in members.values()}) != 1:
-        return False
-    rest = {i: leaf.shape[depth + 1 :] for i, leaf in members.items()}
+def _behind_copies(members: Mapping[int, Leaf], bias_of: Mapping[int, int], depth: int) -> int:
+    """Return where the axes begin that are a leaf's own: behind those which all have in common and one proves."""
+    common = min(len(leaf.shape) for leaf in members.values()) if len(members) > 1 else 0
+    for end in range(depth + 1, common + 1):
+        if len({leaf.shape[depth:end] for leaf in members.values()}) > 1:
+            break
+        if _is_proved(members, bias_of, depth, end):
+            return _behind_copies(members, bias_of, end)
+    return depth
+
+
+def _is_proved(members: Mapping[int, Leaf], bias_of: Mapping[int, int], depth: int, end: int) -> bool:
+    """Whether the axes from `depth` to `end` count copies: all leaves make sense without, and one does not with."""
+    rest = {i: leaf.shape[end:] for i, leaf in members.items()}
     kernel_of = {bias: kernel for kernel, bias in bias_of.items() if kernel in members}
     is_proved = False
     for i, leaf in members.items():
-        if len(leaf.shape) <= depth:
-            return False
         if i in kernel_of:
             kernel, beside = kernel_of[i], members[kernel_of[i]]
             if not fits(rest[i], rest[kernel], beside.has_outputs_first):
