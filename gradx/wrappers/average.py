@@ -52,6 +52,9 @@ def average_params(
       every: the updates from one to the next.
       overwrite_every: after each so many updates the parameters become the average (Keras); None leaves them.
 
+    Keras's use_ema is `average_params(tx, lambda step: ema_momentum * (step > 0), debias=False,
+    overwrite_every=ema_overwrite_frequency)`: its average starts as the parameters behind the first update.
+
     State: 1 number per parameter and two int32[] beside the inner state. Needs: params. Polyak and Juditsky 1992;
     Izmailov et al. 2018, arXiv:1803.05407, Algorithm 1.
 
