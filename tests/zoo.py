@@ -223,6 +223,7 @@ LAYERWISE = [
     Row(gradx.scale_by_sm3(b2=0.9), trains=False),
     Row(gradx.adafactor(0.1)),
     Row(gradx.adafactor(0.1, min_dim_size_to_factor=2, momentum=0.9, weight_decay_rate=0.01)),
+    Row(gradx.adafactor(0.1, 1, last_axes=True)),
     Row(gradx.scale_by_factored_rms(min_dim_size_to_factor=2), trains=False),
     Row(gradx.asgd(0.1, lambd=0.01, t0=0.5)),
     Row(gradx.muon(0.05)),

@@ -56,6 +56,9 @@ def average_params(
       tail: with decay=None: the n-th weighs about n^tail, so that it is about the last 1 / (1 + tail) of the run that
         count, however long it gets; 0 and None weigh all alike.
 
+    Keras's use_ema is `average_params(tx, lambda step: ema_momentum * (step > 0), debias=False,
+    overwrite_every=ema_overwrite_frequency)`: its average starts as the parameters behind the first update.
+
     State: 1 number per parameter and two int32[] beside the inner state. Needs: params. Polyak and Juditsky 1992;
     Izmailov et al. 2018, arXiv:1803.05407, Algorithm 1; tail: Shamir and Zhang 2013, arXiv:1212.1824, section 4.
 
