@@ -11,6 +11,7 @@ from gradx.transforms.clip import adaptive_grad_clip, clip, clip_by_block_rms, c
 from gradx.transforms.constrain import NonNegativeParamsState, ZeroNansState, keep_params_nonnegative, zero_nans
 from gradx.transforms.decay import add_decayed_weights
 from gradx.transforms.line_search import value_and_grad_from_state
+from gradx.transforms.matrices import scale_by_shape
 from gradx.transforms.momentum import EmaState, TraceState, ema, momentum
 from gradx.transforms.more_thuente import scale_by_more_thuente_linesearch
 from gradx.transforms.noise import AddNoiseState, add_noise
@@ -82,6 +83,7 @@ __all__ = [
     "scale_by_param_block_norm",
     "scale_by_param_block_rms",
     "scale_by_schedule",
+    "scale_by_shape",
     "scale_by_trust_ratio",
     "scale_by_zoom_linesearch",
     "scale_gradient",
