@@ -17,11 +17,12 @@ LAYERS = [
     {"boundary"},
     {"core"},
     {"combine"},
-    {"matrices", "roles"},
+    {"matrices"},
+    {"roles"},
     {"transforms"},
     {"optimizers", "wrappers"},
     {"hyperparams", "testing"},
-    {"diagnose", "minimization", "recipes", "tune", "viz"},
+    {"description", "diagnose", "minimization", "recipes", "tune", "viz"},
 ]
 PLAIN = {"schedules", "losses", "linalg", "projections", "assignment", "perturbations", "microbatching", "second_order"}
 """Beside the tower: these import only its lowest modules, and only its highest layer imports them; but transforms

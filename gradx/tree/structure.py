@@ -48,7 +48,9 @@ def _is_box(node: Any) -> bool:
     if not type(node).__module__.startswith(("flax.", "gradx.")):
         return False  # a user's own module may have a field `value`
     children = jax.tree_util.tree_leaves_with_path(node, is_leaf=lambda x: x is not node)
-    return len(children) == 1 and children[0][0] == (jax.tree_util.GetAttrKey("value"),)
+    if len(children) != 1 or children[0][1] is None:  # a box whose parameter a mask left out stays: a node, no leaf
+        return False
+    return children[0][0] == (jax.tree_util.GetAttrKey("value"),)
 
 
 def broadcast(prefix: PyTree, tree: PyTree, what: str, is_leaf: Callable[[Any], bool] | None = None) -> PyTree:
