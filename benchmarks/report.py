@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build(folder: Path) -> None:
-    """Draw the curves anew and write README.md, the tables that others quote, and report.html on the races in a folder."""
+    """Draw the curves anew and write README.md, the tables that others quote, and report.html on a folder of races."""
     races = found(folder)
     drawn = {f"{race.task}/{CURVES}": (curves(race), curves(race, narrow=True)) for race in races}
     drawn[OVERVIEW] = overview(races), overview(races, narrow=True)

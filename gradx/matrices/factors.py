@@ -109,12 +109,12 @@ def _largest_part(size: int, bound: int) -> int:
 
 
 def plan(
-    axes: Sequence[tuple | None], params: Params, max_size: int, when_larger: WhenLarger, one_sided: bool = False
+    layouts: Sequence[Layout | None], params: Params, max_size: int, when_larger: WhenLarger, one_sided: bool = False
 ) -> list[Sides | None]:
-    """Return `sides_of` each leaf of `params`, given the axes of its rows and columns; `None` where it is no matrix."""
+    """Return `sides_of` each leaf of `params`, given its layout; `None` where it is no matrix."""
     return [
-        None if axis is None or not x.size else sides_of(Layout(*axis), x.shape, max_size, when_larger, one_sided)
-        for axis, x in zip(axes, jax.tree.leaves(params), strict=True)
+        None if layout is None or not x.size else sides_of(layout, x.shape, max_size, when_larger, one_sided)
+        for layout, x in zip(layouts, jax.tree.leaves(params), strict=True)
     ]
 
 

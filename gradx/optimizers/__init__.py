@@ -62,7 +62,7 @@ from gradx.optimizers.lion import ScaleByLionState, lion, scale_by_lion
 from gradx.optimizers.madgrad import MadgradState, madgrad, scale_by_madgrad
 from gradx.optimizers.mars import mars_adamw
 from gradx.optimizers.momo import MomoAdamState, MomoState, momo, momo_adam
-from gradx.optimizers.muon import MuonDimensionNumbers, MuonState, muon, scale_by_muon, scale_by_shape
+from gradx.optimizers.muon import MuonDimensionNumbers, MuonState, muon, scale_by_muon
 from gradx.optimizers.novograd import ScaleByNovogradState, novograd, scale_by_novograd
 from gradx.optimizers.optimistic import (
     ScaleByOptimisticGradientState,
@@ -237,7 +237,6 @@ __all__ = [
     "scale_by_rprop",
     "scale_by_rss",
     "scale_by_shampoo",
-    "scale_by_shape",
     "scale_by_sign",
     "scale_by_simplified_ademamix",
     "scale_by_sm3",

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from gradx import numerics, tree
 from gradx.combine import chain
 from gradx.core import transformation
+from gradx.matrices import Layout
 from gradx.optimizers.adam import adam_leaf
 from gradx.transforms.decay import add_decayed_weights
-from gradx.transforms.matrices import as_matrices, matrix_axes
+from gradx.transforms.matrices import layouts_of
 from gradx.transforms.noise import as_key
 from gradx.transforms.scale import scale_by_learning_rate, scale_leaf
 from gradx.typing import (
@@ -82,6 +83,18 @@ class View(NamedTuple):
     rank: int
 
 
+def view_of(x: jax.Array, layout: Layout, rank: int) -> View:
+    """Return a leaf as matrices that have no more rows than columns, and no more than `rank` random directions."""
+    matrices = layout.batch_of(x)
+    is_tall = matrices.shape[1] > matrices.shape[2]
+
+    def back(y: jax.Array) -> jax.Array:
+        return layout.array_of(y.mT if is_tall else y, x)
+
+    wide = matrices.mT if is_tall else matrices
+    return View(wide, back, min(rank, wide.shape[1]))
+
+
 @transformation
 def scale_by_apollo(
     rank: PositiveInt = 256,
@@ -121,10 +134,9 @@ def scale_by_apollo(
         raise ValueError(f"scale_by_apollo: granularity must be one of {Granularity.__args__}, got {granularity!r}")
 
     def views_of(params: Params) -> list[View | None]:
-        all_axes = matrix_axes("scale_by_apollo", weight_dimension_numbers, params)
-        pairs = zip(jax.tree.leaves(params), all_axes, strict=True)
-        views = [None if axes is None or not jnp.size(x) else as_matrices(x, axes) for x, axes in pairs]
-        return [view and View(*view, min(rank, view[0].shape[1])) for view in views]
+        layouts = layouts_of("scale_by_apollo", weight_dimension_numbers, params)
+        pairs = zip(jax.tree.leaves(params), layouts, strict=True)
+        return [None if layout is None or not jnp.size(x) else view_of(x, layout, rank) for x, layout in pairs]
 
     def init(params: Params) -> ScaleByApolloState:
         leaves, treedef, views = *jax.tree.flatten(params), views_of(params)

@@ -9,10 +9,12 @@ import jax.numpy as jnp
 from gradx import numerics, tree
 from gradx.combine import chain
 from gradx.core import GradientTransformation, Wrapper, run_init, run_update, transformation
+from gradx.linalg import sharding
+from gradx.matrices import Layout
 from gradx.optimizers.adam import scale_by_adam
 from gradx.sometimes import sometimes
 from gradx.transforms.decay import add_decayed_weights
-from gradx.transforms.matrices import Axes, as_matrices, fans, matrix_axes
+from gradx.transforms.matrices import layouts_of
 from gradx.transforms.scale import scale_by_learning_rate
 from gradx.typing import Labels, LearningRate, Mask, NonNegative, Params, PositiveInt, ScalarOrSchedule, State, Updates
 
@@ -99,16 +101,26 @@ def scale_by_galore(
     """
     base = scale_by_adam() if base_optimizer is None else base_optimizer
 
-    def view_of(leaf: Any, axes: Axes | None) -> View | None:
-        if axes is None or not jnp.size(leaf):
+    def view_of(leaf: Any, layout: Layout | None) -> View | None:
+        if layout is None or not jnp.size(leaf):
             return None
-        (rows, columns), (x, back) = fans(leaf, axes), as_matrices(leaf, axes, turn_square=True)
-        is_one = jnp.ndim(leaf) == len(axes[0]) + len(axes[1])
-        return View(x[0] if is_one else x, back, min(rank, rows, columns), rows >= columns)
+        rows, columns = layout.fans(leaf.shape)
+        is_turned, is_one = (
+            rows >= columns,
+            jnp.ndim(leaf) == len(layout.rows) + len(layout.columns) and layout.splits == 1,
+        )
+        x = sharding.gather(layout.batch_of(leaf))
+        x = x.mT if is_turned else x
+
+        def back(y: jax.Array) -> jax.Array:
+            y = y[None] if is_one else y
+            return layout.array_of(y.mT if is_turned else y, leaf)
+
+        return View(x[0] if is_one else x, back, min(rank, rows, columns), is_turned)
 
     def views_of(params: Params) -> list[View | None]:
-        axes = matrix_axes("scale_by_galore", weight_dimension_numbers, params)
-        return [view_of(leaf, x) for leaf, x in zip(jax.tree.leaves(params), axes, strict=True)]
+        layouts = layouts_of("scale_by_galore", weight_dimension_numbers, params)
+        return [view_of(leaf, x) for leaf, x in zip(jax.tree.leaves(params), layouts, strict=True)]
 
     def init(params: Params) -> GaLoreState:
         views, treedef = views_of(params), jax.tree.structure(params)

@@ -26,7 +26,7 @@ from gradx.matrices.factors import (
 )
 from gradx.sometimes import sometimes
 from gradx.transforms.decay import add_decayed_weights
-from gradx.transforms.matrices import matrix_axes
+from gradx.transforms.matrices import layouts_of
 from gradx.transforms.momentum import ema_leaf, moments_like
 from gradx.transforms.scale import scale_by_learning_rate
 from gradx.typing import Decay, DType, Labels, LearningRate, Mask, NonNegative, Params, PositiveInt, Updates
@@ -193,8 +193,8 @@ def scale_by_kl_shampoo(
     one_of(owner, when_larger=(when_larger, WhenLarger.__args__))
 
     def sides_of(params: Params) -> list[Sides | None]:
-        axes = matrix_axes(owner, weight_dimension_numbers, params)
-        return plan(axes, params, max_size, when_larger, one_sided)
+        layouts = layouts_of(owner, weight_dimension_numbers, params)
+        return plan(layouts, params, max_size, when_larger, one_sided)
 
     return kl_pair(sides_of, b1, b2, eps, mu_dtype, update_interval, squares=False)
 
@@ -231,8 +231,8 @@ def scale_by_kl_soap(
     one_of(owner, when_larger=(when_larger, WhenLarger.__args__))
 
     def sides_of(params: Params) -> list[Sides | None]:
-        axes = matrix_axes(owner, weight_dimension_numbers, params)
-        return plan(axes, params, max_size, when_larger, one_sided)
+        layouts = layouts_of(owner, weight_dimension_numbers, params)
+        return plan(layouts, params, max_size, when_larger, one_sided)
 
     return kl_pair(sides_of, b1, b2, eps, mu_dtype, update_interval, squares=True)
 

@@ -25,7 +25,7 @@ from gradx.matrices.factors import (
 from gradx.matrices.layout import Layout
 from gradx.sometimes import sometimes
 from gradx.transforms.decay import add_decayed_weights
-from gradx.transforms.matrices import matrix_axes
+from gradx.transforms.matrices import layouts_of
 from gradx.transforms.momentum import ema_leaf, moments_like
 from gradx.transforms.noise import as_key
 from gradx.transforms.scale import scale_by_learning_rate
@@ -240,8 +240,8 @@ def scale_by_kron(
     implementation = jax.random.key_impl(start)
 
     def planned(params: Params) -> list[Sides | None]:
-        axes = matrix_axes(owner, weight_dimension_numbers, params)
-        found = plan(axes, params, max_size, when_larger, one_sided)
+        layouts = layouts_of(owner, weight_dimension_numbers, params)
+        found = plan(layouts, params, max_size, when_larger, one_sided)
         rest = [Sides(Layout((), tuple(range(x.ndim))), "none", "diagonal") for x in jax.tree.leaves(params)]
         return [s or (own if x.size else None) for s, own, x in zip(found, rest, jax.tree.leaves(params), strict=True)]
 

@@ -16,7 +16,7 @@ from gradx.matrices.bases import divided_leaf, eigenbasis, follow, permuted, tur
 from gradx.matrices.factors import Sides, adjoint, gram, norms, on_matrices, one_of, plan, zeros
 from gradx.sometimes import sometimes
 from gradx.transforms.decay import add_decayed_weights
-from gradx.transforms.matrices import matrix_axes
+from gradx.transforms.matrices import layouts_of
 from gradx.transforms.momentum import ema_leaf, moments_like
 from gradx.transforms.scale import no_state, scale_by_learning_rate
 from gradx.typing import Decay, DType, Labels, LearningRate, Mask, NonNegative, Params, PositiveInt, Updates
@@ -101,8 +101,8 @@ def scale_by_soap(
     one_of(owner, when_larger=(when_larger, WhenLarger.__args__))
 
     def sides_of(params: Params) -> list[Sides | None]:
-        axes = matrix_axes(owner, weight_dimension_numbers, params)
-        return plan(axes, params, max_size, when_larger, one_sided)
+        layouts = layouts_of(owner, weight_dimension_numbers, params)
+        return plan(layouts, params, max_size, when_larger, one_sided)
 
     def init(params: Params) -> ScaleBySoapState:
         sides, mu, nu = sides_of(params), moments_like(params, mu_dtype), tree.real_full_like(params, 0.0)
@@ -195,8 +195,8 @@ def orthogonal_matrices(ns_steps: PositiveInt = 5, weight_dimension_numbers: Lab
     """
 
     def update(updates: Updates, state: EmptyState) -> tuple[Updates, EmptyState]:
-        axes = matrix_axes("soap_muon", weight_dimension_numbers, updates)
-        sides = plan(axes, updates, sys.maxsize, "one_sided")
+        layouts = layouts_of("soap_muon", weight_dimension_numbers, updates)
+        sides = plan(layouts, updates, sys.maxsize, "one_sided")
         return on_matrices(polar_leaf, sides, (updates,), results=1, steps=ns_steps)[0], state
 
     return no_state, update

@@ -13,6 +13,7 @@ from gradx.transforms.constrain import NonNegativeParamsState, ZeroNansState, ke
 from gradx.transforms.decay import add_cautious_decayed_weights, add_corrected_decayed_weights, add_decayed_weights
 from gradx.transforms.line_search import value_and_grad_from_state
 from gradx.transforms.mars import MarsState, mars_correction
+from gradx.transforms.matrices import scale_by_shape
 from gradx.transforms.momentum import EmaState, TraceState, ema, momentum
 from gradx.transforms.more_thuente import scale_by_more_thuente_linesearch
 from gradx.transforms.noise import AddNoiseState, add_noise
@@ -92,6 +93,7 @@ __all__ = [
     "scale_by_param_block_norm",
     "scale_by_param_block_rms",
     "scale_by_schedule",
+    "scale_by_shape",
     "scale_by_trust_ratio",
     "scale_by_zoom_linesearch",
     "scale_gradient",

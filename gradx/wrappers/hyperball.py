@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from gradx import numerics, tree
 from gradx.core import GradientTransformation, Wrapper, run_init, run_update, transformation
-from gradx.transforms.matrices import matrix_axes
+from gradx.transforms.matrices import layouts_of
 from gradx.typing import Labels, LearningRate, Params, State, Updates
 
 
@@ -62,7 +62,7 @@ def hyperball(
     """
 
     def axes_of(params: Params) -> list[tuple[int, ...] | None]:
-        return [x and (*x[0], *x[1]) for x in matrix_axes("hyperball", weight_dimension_numbers, params)]
+        return [x and (*x[0], *x[1]) for x in layouts_of("hyperball", weight_dimension_numbers, params)]
 
     def init(params: Params) -> HyperballState:
         leaves, treedef = jax.tree.flatten(params)
