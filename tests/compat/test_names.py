@@ -42,6 +42,9 @@ def _is_said(module, name):
 NAMES = [(module, name) for module in MODULES for name in public(importlib.import_module(module))]
 NAMES += [(f"optax._src.{m}", name) for m in PRIVATE for name in public(importlib.import_module(f"optax._src.{m}"))]
 
+AGGREGATING = "optax.experimental._aggregating"  # public as `optax.experimental.aggregating`, which is no module's name
+NAMES += [(AGGREGATING, name) for name in public(importlib.import_module(AGGREGATING))]
+
 
 def ours(module):
     return importlib.import_module(f"gradx.compat.{module}")

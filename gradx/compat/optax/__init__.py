@@ -130,7 +130,6 @@ from gradx.compat.like_optax.factories import (
     scale_by_adamax as scale_by_adamax,
     scale_by_adan as scale_by_adan,
     scale_by_amsgrad as scale_by_amsgrad,
-    scale_by_backtracking_linesearch as scale_by_backtracking_linesearch,
     scale_by_belief as scale_by_belief,
     scale_by_lbfgs as scale_by_lbfgs,
     scale_by_lion as scale_by_lion,
@@ -149,7 +148,6 @@ from gradx.compat.like_optax.factories import (
     scale_by_stddev as scale_by_stddev,
     scale_by_trust_ratio as scale_by_trust_ratio,
     scale_by_yogi as scale_by_yogi,
-    scale_by_zoom_linesearch as scale_by_zoom_linesearch,
     set_to_zero as set_to_zero,
     sgd as sgd,
     sign_sgd as sign_sgd,
@@ -193,6 +191,10 @@ from gradx.compat.like_optax.recipes import (
     scale_by_learning_rate as scale_by_learning_rate,
     stateless_with_tree_map as stateless_with_tree_map,
     trace as trace,
+)
+from gradx.compat.like_optax.searches import (
+    scale_by_backtracking_linesearch as scale_by_backtracking_linesearch,
+    scale_by_zoom_linesearch as scale_by_zoom_linesearch,
 )
 from gradx.compat.like_optax.slow import LookaheadState as LookaheadState, lookahead as lookahead
 from gradx.compat.like_optax.trees import map_params as tree_map_params

@@ -61,6 +61,7 @@ from gradx.compat.like_optax.factories import (
     scale_by_yogi as scale_by_yogi,
 )
 from gradx.compat.like_optax.later import scale_by_distance_over_gradients as scale_by_distance_over_gradients
+from gradx.compat.like_optax.private import precondition_by_lbfgs as _precondition_by_lbfgs
 from gradx.compat.like_optax.recipes import (
     ScaleByScheduleState as ScaleByScheduleState,
     scale_by_learning_rate as scale_by_learning_rate,
