@@ -50,7 +50,7 @@ def trace(fun: Callable[[PyTree], PyTree], params: PyTree) -> Traced | None:
     a custom rule does. The parameters are of the strong types that they have inside a loop.
     """
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), params)
-    closed, shape = jax.make_jaxpr(fun, return_shape=True)(like)
+    closed, shape = jax.make_jaxpr(lambda params: fun(params), return_shape=True)(like)  # jax remembers `fun` itself
     treedef = jax.tree.structure(shape)
     found = Traced(Computation("", closed.jaxpr, treedef), list(closed.consts))
 

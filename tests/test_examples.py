@@ -12,7 +12,10 @@ EXAMPLES = 5
 GRADS = [
     {
         "w": np.random.default_rng(i).normal(size=(EXAMPLES, 3, 2)).astype(np.float32),
-        "z": np.random.default_rng(i + 9).normal(size=(EXAMPLES, 2, 2)).view(np.complex128)[..., 0].astype(np.complex64),
+        "z": np.random.default_rng(i + 9)
+        .normal(size=(EXAMPLES, 2, 2))
+        .view(np.complex128)[..., 0]
+        .astype(np.complex64),
         "s": np.arange(EXAMPLES, dtype=np.float32) * i,
     }
     for i in range(4)

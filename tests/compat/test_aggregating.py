@@ -48,12 +48,15 @@ def test_updates_and_states_follow_optax(name, jit):
     states = [tx.init(PARAMS) for tx in pair]
     assert [isinstance(tx, lib.Aggregator) for tx, lib in zip(pair, (theirs, ours), strict=True)] == [bool(lead)] * 2
     for grads in batches(*lead):
-        found = [(jax.jit(tx.update) if jit else tx.update)(grads, s) for tx, s in zip(pair, states, strict=True)]
+        found = [
+            (jax.jit(tx.update) if jit else tx.update)(grads, s, PARAMS) for tx, s in zip(pair, states, strict=True)
+        ]
         states = [s for _, s in found]
         assert_close(jax.tree.leaves(found[1]), jax.tree.leaves(found[0]))
     if "moments" in name:
-        expected, got = theirs.get_unbiased_mean_and_variance_ema(states[0]), ours.get_unbiased_mean_and_variance_ema(
-            states[1]
+        expected, got = (
+            theirs.get_unbiased_mean_and_variance_ema(states[0]),
+            ours.get_unbiased_mean_and_variance_ema(states[1]),
         )
         assert_close(got, expected)
 

@@ -246,8 +246,13 @@ TRAJECTORIES: list[Row] = [
     block("centralize", centralize, peer=None),
     block("set_to_zero", zero),
     block("average_examples", average_examples, peer=None, corrupt=as_three_examples),
-    block("track_examples", lambda t, g, p, memory, decay: average_examples(t, g, p, memory), peer=None,
-          corrupt=as_three_examples, decay=0.9),
+    block(
+        "track_examples",
+        lambda t, g, p, memory, decay: average_examples(t, g, p, memory),
+        peer=None,
+        corrupt=as_three_examples,
+        decay=0.9,
+    ),
     Row(
         "scale_by_learning_rate",
         ours=lambda: gradx.scale_by_learning_rate(FALLING_RATE.ours(gradx)),

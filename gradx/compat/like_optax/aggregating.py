@@ -283,15 +283,15 @@ def get_unbiased_mean_and_variance_ema(state: State) -> tuple[Updates, Updates]:
     """Return both running means that a state holds, freed of their start at 0."""
     kept = trees.get(state, "PerElementMeanAndVarianceEMAState")
     if kept is None:
-        raise ValueError(
-            "State must have PerElementMeanAndVarianceEMAState to compute unbiased mean and variance EMA."
-        )
+        raise ValueError("State must have PerElementMeanAndVarianceEMAState to compute unbiased mean and variance EMA.")
     weight = 1 - kept.ema_decay**kept.count
     mean, variance = (jax.tree.map(lambda x: x / weight, x) for x in (kept.mean_grads_ema, kept.variance_grads_ema))
     return mean, variance
 
 
-def add_mean_variance_to_opt(opt: Any, ema_decay: Any = 0.9, per_elt_axis: Axes = 0, accumulation_steps: int = 1) -> Any:
+def add_mean_variance_to_opt(
+    opt: Any, ema_decay: Any = 0.9, per_elt_axis: Axes = 0, accumulation_steps: int = 1
+) -> Any:
     """Let an optimizer take the gradients of single examples, and keep running means of their mean and variance.
 
     >>> from gradx.compat import optax

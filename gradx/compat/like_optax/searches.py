@@ -7,6 +7,7 @@ from typing import Any, Literal
 import jax
 
 import gradx
+from gradx import tree
 from gradx.compat.like_optax.base import as_optax
 from gradx.core import run_init, run_update, transformation
 from gradx.transforms.line_search import ValueFn, slope_along, value_dtype
@@ -54,7 +55,7 @@ def scale_by_backtracking_linesearch(
         max_backtracking_steps, slope_rtol, decrease_factor, increase_factor, max_learning_rate, atol, rtol,
         store_grad, verbose,
     )  # fmt: skip
-    return _strictly("scale_by_backtracking_linesearch", inner, lambda *told: None)
+    return _strictly("scale_by_backtracking_linesearch", inner, lambda grad: grad, lambda *told: None)
 
 
 @as_optax
@@ -88,11 +89,13 @@ def scale_by_zoom_linesearch(
             told = (slope, state.learning_rate, state.info, tol, float("inf") if longest is None else longest)
             jax.debug.callback(_say, *told, most=max_linesearch_steps)
 
-    return _strictly("scale_by_zoom_linesearch", inner, say)
+    return _strictly("scale_by_zoom_linesearch", inner, tree.conj, say)  # of its two searches, this wants the conjugate
 
 
-def _strictly(name: str, inner: Any, say: Callable[[jax.Array, State], None]) -> tuple[Callable, Callable]:
-    """Return the pair of a search that takes no extras but those of its function."""
+def _strictly(
+    name: str, inner: Any, prepare: Callable[[Updates], Updates], say: Callable[[jax.Array, State], None]
+) -> tuple[Callable, Callable]:
+    """Return the pair of a search that takes no extras but those of its function; `prepare` makes its `grad` gradx's."""
 
     def init(params: Params) -> State:
         return run_init(inner, params)
@@ -113,6 +116,7 @@ def _strictly(name: str, inner: Any, say: Callable[[jax.Array, State], None]) ->
             raise TypeError(
                 f"Unexpected keyword arguments passed to `{name}.update`: {sorted(unknown)} are none of `value_fn`"
             )
+        grad = prepare(grad)
         given = {"value": value, "grad": grad, "value_fn": value_fn}
         new, new_state = run_update(inner, updates, state, params, extras | given)
         say(slope_along(grad, updates, value_dtype(params)), new_state)
