@@ -121,8 +121,9 @@ def minimize(
       tol: stop when no |entry| of the gradient is larger; 0 goes on while anything decreases.
       progress: print a line every so many steps; 0 prints nothing.
 
-    Returns a `MinimizeResult`; its `message` says why it stopped. Un-jitted, each call asks `fun` once what it computes;
-    what computes the same, with other arrays or rates too, is compiled once. Cannot be differentiated in reverse.
+    Returns a `MinimizeResult`; its `message` says why it stopped. Un-jitted, each call asks `fun` once what it
+    computes, and what computes the same, of other arrays or at other rates too, is compiled once. Cannot be
+    differentiated in reverse.
 
     >>> import gradx, jax.numpy as jnp
     >>> def rosenbrock(x):
@@ -145,9 +146,10 @@ def minimize(
 def _run_known(
     fun: Callable, params: Params, tx: Any, max_steps: int, tol: Any, progress: int
 ) -> MinimizeResult | None:
-    """Minimize by a program that stays for the next call; `None` where that would keep, or miss, what a user may change.
+    """Minimize by a program that is kept for the next call, or return `None`.
 
-    So no user's function is kept: `fun` is its computation and its arrays, masks and labels are their answers.
+    No user's function is in it: `fun` stands there as what it computes, and its arrays come as arguments; masks and
+    labels are what they answer now.
     """
     if jax.config.jax_disable_jit or not isinstance(tx, Value) or not eager.are_concrete((tx, params, tol)):
         return None

@@ -54,7 +54,7 @@ def test_moments_are_weighted_means_over_the_batches(decay):
         found = gradx.example_moments(state)
         for of_batch, got in ((means, found.mean), (variances, found.variance)):
             batches = [of_batch(g) for g in GRADS]
-            assert_close(got, jax.tree.map(lambda *x: np.tensordot(shares, np.stack(x), 1), *batches))
+            assert_close(got, jax.tree.map(lambda *x, w=shares: np.tensordot(w, np.stack(x), 1), *batches))
     assert found.variance["z"].dtype == np.float32
 
 
@@ -85,7 +85,7 @@ def test_low_precision_is_averaged_in_float32():
 
 def test_what_has_no_examples_is_refused():
     tx = gradx.track_examples()
-    with pytest.raises(ValueError, match="at least 2 examples, got 1; gradx.average_examples"):
+    with pytest.raises(ValueError, match="at least 2 examples, got 1; "):
         tx.update(jnp.ones((1, 2)), tx.init(jnp.ones(2)))
     tx = gradx.average_examples()
     with pytest.raises(ValueError, match="one first axis"):

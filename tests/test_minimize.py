@@ -332,9 +332,12 @@ class Data:
 
 @pytest.mark.parametrize("wrap", [lambda fun: fun, jax.jit], ids=["plain", "jitted"])
 def test_what_a_function_refers_to_is_freed_with_it(wrap):
+    def of(data):
+        return wrap(lambda x: jnp.sum(jax.nn.relu(data.rows @ x - 1.0)))
+
     data = Data()
     alive = [weakref.ref(data), weakref.ref(data.rows)]
-    gradx.minimize(wrap(lambda x: jnp.sum(jax.nn.relu(data.rows @ x - 1.0))), jnp.ones(2), MOMENTUM, max_steps=3)
+    gradx.minimize(of(data), jnp.ones(2), MOMENTUM, max_steps=3)
     del data
     gc.collect()
     assert [x() for x in alive] == [None, None]

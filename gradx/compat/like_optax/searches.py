@@ -10,7 +10,7 @@ import gradx
 from gradx import tree
 from gradx.compat.like_optax.base import as_optax
 from gradx.core import run_init, run_update, transformation
-from gradx.transforms.line_search import ValueFn, slope_along, value_dtype
+from gradx.transforms.line_search import ValueFn, is_search_state, slope_along, value_dtype
 from gradx.typing import Fraction, NonNegative, Params, Positive, PositiveInt, State, Updates
 
 FLAG_INTERVAL_NOT_FOUND = "No interval holds a step with a flat enough slope: max_learning_rate ends the search before."
@@ -92,10 +92,29 @@ def scale_by_zoom_linesearch(
     return _strictly("scale_by_zoom_linesearch", inner, tree.conj, say)  # of its two searches, this wants the conjugate
 
 
+def value_and_grad_from_state(value_fn: ValueFn) -> Callable[..., tuple[jax.Array, Updates]]:
+    """Return `gradx.value_and_grad_from_state(value_fn)`; a state with more than one search raises KeyError.
+
+    >>> import gradx.compat.optax as optax
+    >>> value, grad = optax.value_and_grad_from_state(lambda x: x**2)(3.0, state=optax.lbfgs().init(3.0))
+    >>> float(value), float(grad)
+    (9.0, 6.0)
+    """
+    inner = gradx.value_and_grad_from_state(value_fn)
+
+    def value_and_grad(params: Params, *args: Any, state: State, **kwargs: Any) -> tuple[jax.Array, Updates]:
+        found = [x for x in jax.tree.leaves(state, is_leaf=is_search_state) if is_search_state(x)]
+        if len(found) > 1:
+            raise KeyError(f"Found multiple values for 'value' in tree: {len(found)} line searches")
+        return inner(params, *args, state=state, **kwargs)
+
+    return value_and_grad
+
+
 def _strictly(
     name: str, inner: Any, prepare: Callable[[Updates], Updates], say: Callable[[jax.Array, State], None]
 ) -> tuple[Callable, Callable]:
-    """Return the pair of a search that takes no extras but those of its function; `prepare` makes its `grad` gradx's."""
+    """Return the pair of a search that takes no extras but its function's; `prepare` makes its `grad` gradx's."""
 
     def init(params: Params) -> State:
         return run_init(inner, params)

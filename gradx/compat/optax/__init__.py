@@ -56,7 +56,6 @@ from gradx import (
     sgdr_schedule as sgdr_schedule,
     skip_large_updates as skip_large_updates,
     skip_not_finite as skip_not_finite,
-    value_and_grad_from_state as value_and_grad_from_state,
     warmup_constant_schedule as warmup_constant_schedule,
     warmup_cosine_decay_schedule as warmup_cosine_decay_schedule,
     warmup_exponential_decay_schedule as warmup_exponential_decay_schedule,
@@ -198,6 +197,7 @@ from gradx.compat.like_optax.recipes import (
 from gradx.compat.like_optax.searches import (
     scale_by_backtracking_linesearch as scale_by_backtracking_linesearch,
     scale_by_zoom_linesearch as scale_by_zoom_linesearch,
+    value_and_grad_from_state as value_and_grad_from_state,
 )
 from gradx.compat.like_optax.slow import LookaheadState as LookaheadState, lookahead as lookahead
 from gradx.compat.like_optax.trees import map_params as tree_map_params

@@ -5,7 +5,6 @@ from gradx import (
     ScaleByBacktrackingLinesearchState as ScaleByBacktrackingLinesearchState,
     ScaleByZoomLinesearchState as ScaleByZoomLinesearchState,
     ZoomLinesearchInfo as ZoomLinesearchInfo,
-    value_and_grad_from_state as value_and_grad_from_state,
 )
 from gradx.compat.like_optax.searches import (
     FLAG_CURVATURE_COND_NOT_SATISFIED as FLAG_CURVATURE_COND_NOT_SATISFIED,
@@ -16,4 +15,5 @@ from gradx.compat.like_optax.searches import (
     extract_fns_kwargs as _extract_fns_kwargs,
     scale_by_backtracking_linesearch as scale_by_backtracking_linesearch,
     scale_by_zoom_linesearch as scale_by_zoom_linesearch,
+    value_and_grad_from_state as value_and_grad_from_state,
 )
