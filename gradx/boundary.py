@@ -18,7 +18,12 @@ FROM_INIT = "make the state with init, or restore a checkpoint into what init re
 
 
 def init(tx: Any, params: Params) -> State:
-    """Return the state of `tx`: compiled where that may be, else operation by operation."""
+    """Return the state of `tx`: compiled where that may be, else operation by operation.
+
+    Shapes without values, of `jax.eval_shape` say, stand for zeros: a state as of parameters that are not there yet.
+    """
+    if any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(params)):
+        params = jax.tree.map(_zeros_of, params)
     return run_init(own_form(tx, params) if eager.are_concrete((tx, params)) else tx, params)
 
 
@@ -50,6 +55,10 @@ def _checked_update(
     elif jax.tree.structure(new_updates) != jax.tree.structure(updates):
         return new_updates, new_state
     return _lower(new_updates, one, params), new_state
+
+
+def _zeros_of(x: Any) -> Any:
+    return jax.lax.full_like(x, 0) if isinstance(x, jax.ShapeDtypeStruct) else x
 
 
 _compiled_update = jax.jit(_checked_update, static_argnames=("owner", "strict"))

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from gradx import losses
 
@@ -64,3 +65,42 @@ def ctc_loss_with_forward_probs(
     )
     ended = blank[-1].at[:, 1:].set(jnp.logaddexp(blank[-1, :, 1:], label[-1])) if len(blank) else None
     return loss, blank if ended is None else blank.at[-1].set(ended), label
+
+
+def dice_loss(
+    predictions: Any,
+    targets: Any,
+    *,
+    class_weights: Any = None,
+    smooth: Any = 1.0,
+    alpha: Any = 0.5,
+    beta: Any = 0.5,
+    apply_softmax: bool = True,
+    reduction: Any = "mean",
+    ignore_background: bool = False,
+    axis: Any = None,
+) -> Any:
+    """Return `gradx.losses.dice_loss(...)`; an axis of one class may be missing, sums of probabilities are checked.
+
+    Under `jit` they are not, where Optax cannot be traced.
+
+    >>> import gradx.compat.optax as optax, jax.numpy as jnp
+    >>> optax.losses.dice_loss(jnp.ones((2, 4)), jnp.ones((2, 4, 1))).shape
+    (2,)
+    """
+    predictions, targets = jnp.asarray(predictions), jnp.asarray(targets)
+    if predictions.ndim == targets.ndim - 1:
+        predictions = predictions[..., None]
+    if targets.ndim == predictions.ndim - 1:
+        targets = targets[..., None]
+    sums = jnp.sum(predictions, axis=-1)
+    if not (apply_softmax or isinstance(sums, Tracer) or jnp.allclose(sums, 1.0, rtol=1e-5)):
+        raise ValueError(
+            "dice_loss: with apply_softmax=False predictions must be valid probability distributions, which sum to 1"
+            f" over the last axis; these sum to [{float(jnp.min(sums)):.6f}, {float(jnp.max(sums)):.6f}]"
+        )
+    return losses.dice_loss(
+        predictions, targets, class_weights=class_weights, smooth=smooth, alpha=alpha, beta=beta,
+        apply_softmax=apply_softmax, reduction=reduction,
+        ignore_background=ignore_background and predictions.shape[-1] > 1, axis=axis,
+    )  # fmt: skip

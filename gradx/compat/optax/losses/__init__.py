@@ -3,6 +3,7 @@
 from gradx.compat.like_optax.losses import (
     convex_kl_divergence as convex_kl_divergence,
     ctc_loss_with_forward_probs as ctc_loss_with_forward_probs,
+    dice_loss as dice_loss,
     softmax_cross_entropy_with_integer_labels as softmax_cross_entropy_with_integer_labels,
 )
 from gradx.losses import (
@@ -10,7 +11,6 @@ from gradx.losses import (
     cosine_distance as cosine_distance,
     cosine_similarity as cosine_similarity,
     ctc_loss as ctc_loss,
-    dice_loss as dice_loss,
     generalized_kl_divergence as generalized_kl_divergence,
     hinge_loss as hinge_loss,
     huber_loss as huber_loss,
