@@ -60,6 +60,10 @@ def as_one_example(updates: gradx.Updates, params: gradx.Params | None) -> gradx
     return jax.tree.map(lambda g: g[None], updates)
 
 
+def as_two_examples(updates: gradx.Updates, params: gradx.Params | None) -> gradx.Updates:
+    return jax.tree.map(lambda g: jnp.stack([0.5 * g, 1.5 * g]), updates)
+
+
 def wave(params: gradx.Params) -> Any:
     return sum((jnp.sum(jnp.cos(jnp.real(x))) for x in jax.tree.leaves(params)), jnp.float32(0))
 
@@ -146,6 +150,8 @@ WRAPPERS = [
     Row(gradx.static_loss_scale(gradx.adam(0.01), 8.0)),
     Row(gradx.dynamic_loss_scale(gradx.adam(0.01), 8.0)),
     Row(gradx.apply_every(2), trains=False),
+    Row(gradx.chain(gradx.stateless(as_two_examples), gradx.average_examples(), gradx.sgd(0.1))),
+    Row(gradx.chain(gradx.stateless(as_two_examples), gradx.track_examples(0.5)), trains=False),
     Row(gradx.flatten(gradx.adam(0.01))),
     # a complex number is not negative
     Row(gradx.chain(gradx.sgd(0.1), gradx.keep_params_nonnegative()), skip=("complex",)),

@@ -11,6 +11,13 @@ from gradx.transforms.backtracking import (
 from gradx.transforms.clip import adaptive_grad_clip, clip, clip_by_block_rms, clip_by_global_norm
 from gradx.transforms.constrain import NonNegativeParamsState, ZeroNansState, keep_params_nonnegative, zero_nans
 from gradx.transforms.decay import add_cautious_decayed_weights, add_corrected_decayed_weights, add_decayed_weights
+from gradx.transforms.examples import (
+    ExampleMoments,
+    TrackExamplesState,
+    average_examples,
+    example_moments,
+    track_examples,
+)
 from gradx.transforms.line_search import value_and_grad_from_state
 from gradx.transforms.mars import MarsState, mars_correction
 from gradx.transforms.matrices import scale_by_shape
@@ -51,12 +58,14 @@ __all__ = [
     "BacktrackingLinesearchInfo",
     "DifferentiallyPrivateAggregateState",
     "EmaState",
+    "ExampleMoments",
     "MarsState",
     "NonNegativeParamsState",
     "ReduceLROnPlateauState",
     "ScaleByBacktrackingLinesearchState",
     "ScaleByZoomLinesearchState",
     "TraceState",
+    "TrackExamplesState",
     "ZClipState",
     "ZeroNansState",
     "ZoomLinesearchInfo",
@@ -67,12 +76,14 @@ __all__ = [
     "add_decayed_weights",
     "add_noise",
     "apply_every",
+    "average_examples",
     "centralize",
     "clip",
     "clip_by_block_rms",
     "clip_by_global_norm",
     "differentially_private_aggregate",
     "ema",
+    "example_moments",
     "global_norm",
     "incremental_update",
     "init_empty_state",
@@ -97,6 +108,7 @@ __all__ = [
     "scale_by_trust_ratio",
     "scale_by_zoom_linesearch",
     "scale_gradient",
+    "track_examples",
     "value_and_grad_from_state",
     "zclip",
     "zero_nans",

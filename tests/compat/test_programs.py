@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 MARKS = {"line_search": pytest.mark.slow}  # half a minute; test_line_search.py follows Optax's searches step by step
+OPTIONAL = ("equinox", "haiku", "numpyro")
+"""Libraries without which their programs are left out."""
 PROGRAMS = sorted((Path(__file__).parent / "programs").glob("*.py"))
 
 
@@ -17,7 +19,12 @@ def outcome(path, shim):
         source = re.sub(r"^from optax", "from gradx.compat.optax", source, flags=re.MULTILINE)
         assert "gradx" in source
     names = {"__name__": path.stem}
-    exec(compile(source, str(path), "exec"), names)
+    try:
+        exec(compile(source, str(path), "exec"), names)
+    except ModuleNotFoundError as missing:
+        if missing.name not in OPTIONAL:
+            raise
+        pytest.skip(f"this program needs {missing.name}, which is not installed")
     return names["main"]()
 
 

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import gradx
 from gradx.compat.like_optax.base import as_optax
 from gradx.core import EmptyState, transformation
-from gradx.typing import Decay, DType, LearningRate, Mask, NonNegative, ScalarOrSchedule
+from gradx.optimizers.lion import MODES
+from gradx.typing import Decay, DType, LearningRate, Mask, NonNegative, Params, ScalarOrSchedule, State, Updates
 
 NormalizeState = EmptyState
 
@@ -65,6 +66,31 @@ def scale_by_factored_rms(
     """
     own = None if decay_rate_fn is decay_rate_pow else decay_rate_fn
     return gradx.scale_by_factored_rms(factored, decay_rate, step_offset, min_dim_size_to_factor, epsilon, own)
+
+
+@as_optax
+@transformation
+def scale_by_lion(
+    b1: Decay = 0.9,
+    b2: Decay = 0.99,
+    mu_dtype: DType | None = None,
+    *,
+    mode: Any = "hard",
+    smooth_beta: NonNegative = 1.0,
+) -> Any:
+    """Replace the gradient by the sign of its mean; a mode that is not known is refused at the first update.
+
+    >>> import gradx.compat.optax as optax
+    >>> optax.scale_by_lion()
+    scale_by_lion()
+    """
+    if mode in MODES:
+        return gradx.scale_by_lion(b1, b2, mu_dtype, mode=mode, smooth_beta=smooth_beta)
+
+    def refuse(updates: Updates, state: State, params: Params | None = None) -> Any:
+        raise ValueError(f"Unsupported mode: {mode}. Supported modes are {', '.join(MODES)}.")
+
+    return gradx.scale_by_lion(b1, b2, mu_dtype).init, refuse
 
 
 @as_optax
@@ -205,7 +231,7 @@ def optimistic_adam(
     >>> optax.optimistic_adam_v2(0.1)
     optimistic_adam_v2(learning_rate=0.1)
     """
-    warnings.warn("optimistic_adam is deprecated: use optimistic_adam_v2", DeprecationWarning, stacklevel=2)
+    warnings.warn("optimistic_adam is deprecated: use `optimistic_adam_v2` instead", DeprecationWarning, stacklevel=2)
     if callable(learning_rate):
         raise ValueError("optimistic_adam takes no schedule; optimistic_adam_v2 does")
     beta = learning_rate if optimism is None else optimism

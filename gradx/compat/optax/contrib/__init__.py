@@ -38,7 +38,6 @@ from gradx.compat.like_optax.factories import (
     mechanize as mechanize,
     momo as momo,
     momo_adam as momo_adam,
-    muon as muon,
     normalize as normalize,
     prodigy as prodigy,
     reduce_on_plateau as reduce_on_plateau,
@@ -49,7 +48,6 @@ from gradx.compat.like_optax.factories import (
     scale_by_cocob as scale_by_cocob,
     scale_by_galore as scale_by_galore,
     scale_by_madgrad as scale_by_madgrad,
-    scale_by_muon as scale_by_muon,
     scale_by_simplified_ademamix as scale_by_simplified_ademamix,
     schedule_free as schedule_free,
     schedule_free_sgd as schedule_free_sgd,
@@ -64,3 +62,4 @@ from gradx.compat.like_optax.later import (
     schedule_free_adamw as schedule_free_adamw,
     sophia as sophia,
 )
+from gradx.compat.like_optax.muon import muon as muon, scale_by_muon as scale_by_muon

@@ -26,7 +26,6 @@ from gradx.compat.like_optax.base import (
 from gradx.compat.like_optax.factories import (
     adaptive_grad_clip as adaptive_grad_clip,
     add_decayed_weights as add_decayed_weights,
-    add_noise as add_noise,
     apply_if_finite as apply_if_finite,
     chain as chain,
     clip as clip,
@@ -49,6 +48,7 @@ from gradx.compat.like_optax.masking import (
     partition as partition,
     selective_transform as selective_transform,
 )
+from gradx.compat.like_optax.noise import add_noise as add_noise
 from gradx.compat.like_optax.recipes import (
     MultiSteps as MultiSteps,
     trace as trace,
