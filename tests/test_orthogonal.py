@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import gradx
-from gradx.testing import Subject, assert_close, assert_finite, types_of
+from gradx.testing import Subject, assert_close, assert_finite
+from gradx.testing.subject import types_of
 from tests.zoo import decays
 
 INF = float("inf")

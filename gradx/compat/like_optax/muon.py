@@ -11,8 +11,9 @@ from gradx import checks
 from gradx.compat.like_optax.base import as_optax
 from gradx.compat.like_optax.masking import partition
 from gradx.core import transformation
-from gradx.optimizers.muon import STANDARD, MuonDimensionNumbers, Preconditioning, muon_labels
+from gradx.optimizers.muon import STANDARD, MuonDimensionNumbers, Preconditioning
 from gradx.running import MaskedNode
+from gradx.transforms.matrices import layouts_of
 from gradx.typing import Decay, DType, Labels, LearningRate, Mask, NonNegative, Params, PositiveInt
 
 
@@ -84,7 +85,12 @@ def muon(
     )  # fmt: skip
     rate = learning_rate if adam_learning_rate is None else adam_learning_rate
     rest = gradx.adamw(rate, adam_b1, adam_b2, eps, adam_eps_root, mu_dtype, adam_weight_decay, nesterov=nesterov)
-    return partition({"muon": matrices, "adam": rest}, functools.partial(muon_labels, given))
+    return partition({"muon": matrices, "adam": rest}, functools.partial(_labels, given))
+
+
+def _labels(given: Labels | None, params: Params) -> Params:
+    layouts = layouts_of("muon", given, params)
+    return jax.tree.structure(params).unflatten(["adam" if x is None else "muon" for x in layouts])
 
 
 def orthogonalize_via_newton_schulz(
