@@ -8,8 +8,9 @@ import gradx
 from gradx import checks
 from gradx.compat.like_optax.base import as_optax
 from gradx.core import GradientTransformation, Wrapper, run_init, run_update, transformation
+from gradx.matrices import Layout
 from gradx.optimizers.galore import GaLoreDimensionNumbers, GaLoreState
-from gradx.transforms.matrices import fans, matrix_axes
+from gradx.transforms.matrices import layouts_of
 from gradx.typing import (
     Labels,
     LearningRate,
@@ -49,9 +50,8 @@ def scale_by_galore(
 
     def made_for(params: Params) -> GradientTransformation:
         axes = axes_of(params)
-        sides = matrix_axes("scale_by_galore", axes, params)
-        leaves = jax.tree.leaves(params)
-        is_tall = [x is not None and p.size > 0 and _is_tall(p, x) for p, x in zip(leaves, sides, strict=True)]
+        layouts = layouts_of("scale_by_galore", axes, params)
+        is_tall = [_is_tall(p, layout) for p, layout in zip(jax.tree.leaves(params), layouts, strict=True)]
         return gradx.scale_by_galore(rank, update_proj_gap, scale, _turned(base, is_tall), axes)
 
     def init(params: Params) -> GaLoreState:
@@ -65,8 +65,10 @@ def scale_by_galore(
     return Wrapper(init, update, lambda state: [("", base, state and state.base_optimizer_state)], runs_as_given=False)
 
 
-def _is_tall(p: jax.Array, axes: Any) -> bool:
-    rows, columns = fans(p, axes)
+def _is_tall(p: jax.Array, layout: Layout | None) -> bool:
+    if layout is None or not p.size:
+        return False
+    rows, columns = layout.fans(p.shape)
     return rows >= columns
 
 
