@@ -37,9 +37,14 @@ def per_example_global_norm_clip(grads: PyTree, l2_norm_clip: Any) -> tuple[PyTr
     count_examples("per_example_global_norm_clip", grads)
     if not jax.tree.leaves(grads):
         return grads, jnp.zeros((), jnp.int32)
+    grads = jax.tree.map(_inexact, grads)
     factors = clipping_factor(jax.vmap(tree.norm)(grads), l2_norm_clip)
-    total = jax.tree.map(lambda g: numerics.cast(weighted_sum(factors, numerics.lift(g)), jnp.result_type(g)), grads)
+    total = jax.tree.map(lambda g: numerics.cast(weighted_sum(factors, numerics.lift(g)), g.dtype), grads)
     return total, jnp.sum(factors < 1, dtype=jnp.int32)
+
+
+def _inexact(g: Any) -> jax.Array:
+    return jnp.asarray(g) if jnp.issubdtype(jnp.result_type(g), jnp.inexact) else jnp.asarray(g, float)
 
 
 def per_example_layer_norm_clip(grads: PyTree, global_l2_norm_clip: Any, uniform: bool = True) -> tuple[PyTree, PyTree]:

@@ -282,3 +282,85 @@ def test_private_helpers():
     np.testing.assert_allclose(found, [0.5, -0.5])  # the inverse of the Hessian that both pairs tell, bend and all
     with pytest.warns(DeprecationWarning, match="use `optimistic_adam_v2` instead"):
         shim.optimistic_adam(0.1)
+
+
+# Trees, clipping, states
+
+
+def test_galore_states_lie_as_optax_lays_them():
+    params = {"tall": jnp.ones((5, 3)), "wide": jnp.ones((3, 5)), "b": jnp.ones(4)}
+    grads = jax.tree.map(lambda p: jax.random.normal(jax.random.key(p.size), p.shape), params)
+    shapes, found = [], []
+    for lib in (optax.contrib, contrib):
+        tx = lib.scale_by_galore(rank=2)
+        state = tx.init(params)
+        updates, state = tx.update(grads, state, params)
+        shapes.append(jax.tree.map(jnp.shape, (state.base_optimizer_state.mu, state.base_optimizer_state.nu)))
+        found.append(updates)
+    assert shapes[0] == shapes[1]
+    assert shapes[1][0] == {"tall": (2, 3), "wide": (3, 2), "b": (4,)}
+    assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)
+
+
+def test_one_galore_number_is_for_all_that_may_be_matrices():
+    axes = contrib.GaLoreDimensionNumbers(0, (1, 2))
+    tx = contrib.galore(0.1, rank=2, weight_dimension_numbers=axes)
+    params = {"w": jnp.ones((4, 2, 3)), "b": jnp.ones(3)}
+    updates, state = tx.update(params, tx.init(params), params)
+    assert jax.tree.map(jnp.shape, updates) == jax.tree.map(jnp.shape, params)
+    assert state[0].base_optimizer_state.mu["w"].shape == (4, 2)
+
+
+def test_integers_that_shapes_go_by_are_not_injected():
+    tx = shim.inject_hyperparams(contrib.sophia)(0.1, update_interval=3)
+    state = jax.jit(tx.init)(jnp.ones(2))
+    assert "update_interval" not in state.hyperparams
+    assert {"learning_rate", "b1"} <= state.hyperparams.keys()
+
+
+def test_trees_are_computed_with_as_optax_does():
+    assert float(shim.tree.add_scale(3, 0.1, 2)) == pytest.approx(3.2)
+    assert shim.tree.add_scale(jnp.bfloat16(3), 0.1, 2.0).dtype == jnp.bfloat16
+    x = {"a": np.random.default_rng(0).normal(size=9) + 1j, "b": np.float64(2.0)}
+    y = {"a": np.random.default_rng(1).normal(size=9) - 1j, "b": np.float64(3.0)}
+    np.testing.assert_array_equal(shim.tree.div(x, y)["a"], x["a"] / y["a"])
+    np.testing.assert_allclose(shim.tree.vdot(x, y), np.vdot(x["a"], y["a"]) + 6, rtol=1e-6)
+
+
+def test_blocks_are_clipped_by_one_division():
+    for dtype in (jnp.float32, jnp.bfloat16):
+        u = jnp.array([3.0, 4.0], dtype) * 7
+        tx = shim.clip_by_block_rms(0.1)
+        clipped, _ = tx.update(u, tx.init(u))
+        assert clipped.dtype == dtype
+        np.testing.assert_allclose(jnp.sqrt(jnp.mean(clipped.astype(float) ** 2)), 0.1, rtol=1e-2)
+    bad, _ = shim.clip_by_block_rms(1.0).update(jnp.array([jnp.nan, 1.0]), ())
+    assert np.isnan(bad).all()
+    assert not shim.clip_by_block_rms(0.0).update(jnp.ones(2), ())[0].any()
+    assert not shim.clip_by_block_rms(0.0).update(jnp.zeros(2), ())[0].any()
+
+
+def test_parameters_that_are_missing_are_a_value_error():
+    for tx in (shim.keep_params_nonnegative(), shim.chain(shim.scale(1.0), shim.add_decayed_weights(0.1))):
+        with pytest.raises(ValueError, match=r"needs params: call tx\.update\(updates, state, params\)"):
+            tx.update(jnp.ones(2), tx.init(jnp.ones(2)))
+
+
+def test_units_of_more_than_five_axes_need_axes():
+    x = jnp.ones((1,) * 4 + (2, 2))
+    with pytest.raises(ValueError, match="give axis"):
+        shim.transforms.unitwise_norm(x)
+    assert shim.transforms.unitwise_norm(x, axis=(0, 1)).shape == x.shape
+
+
+def test_examples_may_be_integers():
+    total, clipped = shim.per_example_global_norm_clip({"a": jnp.array([[3, 4], [0, 0]])}, 1.0)
+    np.testing.assert_allclose(total["a"], [0.6, 0.8], rtol=1e-6)
+    assert int(clipped) == 1
+
+
+@pytest.mark.parametrize("name", ["adam", "lbfgs", "novograd", "lamb", "sm3"])
+def test_shapes_stand_for_parameters_that_are_not_there_yet(name):
+    tx = getattr(shim, name)(0.1)
+    state = tx.init({"w": jax.ShapeDtypeStruct((2, 3), jnp.float32)})
+    assert_close(state, tx.init({"w": jnp.zeros((2, 3))}))

@@ -11,6 +11,7 @@ from gradx import core
 from gradx.arguments import Arguments
 from gradx.core import EmptyState
 from gradx.glossary import Shown
+from gradx.running import NeedsParams
 from gradx.typing import Params, ScalarOrSchedule, State, Updates
 
 NO_PARAMS_MSG = "This transformation needs the parameters: call update(updates, state, params)."
@@ -40,6 +41,15 @@ class GradientTransformation(core.GradientTransformation):
 
     def __getitem__(self, index: int) -> Callable:
         return (self.init, self.update)[index]
+
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extras: Any
+    ) -> tuple[Updates, State]:
+        """Do what `gradx.GradientTransformation.update` does; missing parameters are a ValueError."""
+        try:
+            return super().update(updates, state, params, **extras)
+        except NeedsParams as missing:
+            raise ValueError(f"{NO_PARAMS_MSG} {missing}") from None
 
     def __len__(self) -> int:
         return len(self._fields)

@@ -10,7 +10,19 @@ import gradx
 from gradx.compat.like_optax.base import as_optax
 from gradx.core import EmptyState, transformation
 from gradx.optimizers.lion import MODES
-from gradx.typing import Decay, DType, LearningRate, Mask, NonNegative, Params, ScalarOrSchedule, State, Updates
+from gradx.typing import (
+    Decay,
+    DType,
+    LearningRate,
+    Mask,
+    NonNegative,
+    NonNegativeInt,
+    Params,
+    PositiveInt,
+    ScalarOrSchedule,
+    State,
+    Updates,
+)
 
 NormalizeState = EmptyState
 
@@ -24,7 +36,7 @@ def decay_rate_pow(i: Any, exponent: Any = 0.8) -> jax.Array:
 @transformation
 def adafactor(
     learning_rate: LearningRate | None = None,
-    min_dim_size_to_factor: int = 128,
+    min_dim_size_to_factor: NonNegativeInt = 128,
     decay_rate: Decay = 0.8,
     decay_offset: int = 0,
     multiply_by_parameter_scale: bool = True,
@@ -54,7 +66,7 @@ def scale_by_factored_rms(
     factored: bool = True,
     decay_rate: Decay = 0.8,
     step_offset: int = 0,
-    min_dim_size_to_factor: int = 128,
+    min_dim_size_to_factor: NonNegativeInt = 128,
     epsilon: NonNegative = 1e-30,
     decay_rate_fn: Any = decay_rate_pow,
 ) -> Any:
@@ -146,7 +158,7 @@ def madgrad(
 @transformation
 def schedule_free_adamw(
     learning_rate: LearningRate = 0.0025,
-    warmup_steps: int | None = None,
+    warmup_steps: NonNegativeInt | None = None,
     b1: Decay = 0.9,
     b2: Decay = 0.999,
     eps: NonNegative = 1e-8,
@@ -195,7 +207,7 @@ def sophia(
     weight_decay_mask: Mask | None = None,
     gamma: NonNegative = 0.01,
     clip_threshold: NonNegative | None = 1.0,
-    update_interval: int = 10,
+    update_interval: PositiveInt = 10,
     hessian_diagonal_fn: Any = gradx.hutchinson_estimator_diag_hessian(),
     mu_dtype: DType | None = None,
     verbose: bool = False,

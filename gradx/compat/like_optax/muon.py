@@ -4,7 +4,6 @@ import functools
 from typing import Any
 
 import jax
-import numpy as np
 
 import gradx
 from gradx import checks
@@ -124,7 +123,9 @@ def orthogonalize_via_newton_schulz(
 
 def steps_of(ns_coeffs: Any, ns_steps: Any) -> Any:
     """Return the number of rows where there are rows, else `ns_steps`."""
-    has_rows = not isinstance(ns_coeffs, str) and np.ndim(ns_coeffs[0]) == 1
+    has_rows = not isinstance(ns_coeffs, str) and (
+        isinstance(ns_coeffs[0], tuple | list) or getattr(ns_coeffs[0], "ndim", 0) == 1
+    )
     return len(ns_coeffs) if has_rows else ns_steps
 
 

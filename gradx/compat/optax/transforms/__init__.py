@@ -29,7 +29,6 @@ from gradx.compat.like_optax.factories import (
     apply_if_finite as apply_if_finite,
     chain as chain,
     clip as clip,
-    clip_by_block_rms as clip_by_block_rms,
     clip_by_global_norm as clip_by_global_norm,
     conditionally_mask as conditionally_mask,
     conditionally_transform as conditionally_transform,
@@ -51,6 +50,7 @@ from gradx.compat.like_optax.masking import (
 from gradx.compat.like_optax.noise import add_noise as add_noise
 from gradx.compat.like_optax.recipes import (
     MultiSteps as MultiSteps,
+    clip_by_block_rms as clip_by_block_rms,
     trace as trace,
     unitwise_clip as unitwise_clip,
     unitwise_norm as unitwise_norm,
