@@ -62,6 +62,11 @@ def product(x: jax.Array, y: jax.Array) -> jax.Array:
     return jnp.matmul(x, y, precision=jax.lax.Precision.HIGHEST)
 
 
+def projected(view: View, p: jax.Array) -> jax.Array:
+    """Return the matrices times P; of turned ones what they were is multiplied, which XLA:CPU need not copy first."""
+    return product(p.mT, view.matrices.mT).mT if view.is_turned else product(view.matrices, p)
+
+
 def scale_leaf(u: jax.Array, *, factor: jax.Array) -> jax.Array:
     """Return factor · u."""
     return factor * u
@@ -106,35 +111,37 @@ def scale_by_galore(
         is_one = jnp.ndim(leaf) == len(axes[0]) + len(axes[1])
         return View(x[0] if is_one else x, back, min(rank, rows, columns), rows >= columns)
 
-    def views_of(params: Params) -> list[View | None]:
-        axes = matrix_axes("scale_by_galore", weight_dimension_numbers, params)
-        return [view_of(leaf, x) for leaf, x in zip(jax.tree.leaves(params), axes, strict=True)]
+    def axes_in(params: Params) -> list[Axes | None]:
+        return matrix_axes("scale_by_galore", weight_dimension_numbers, params)
 
     def init(params: Params) -> GaLoreState:
-        views, treedef = views_of(params), jax.tree.structure(params)
+        leaves, treedef = jax.tree.flatten(params)
+        views = [view_of(leaf, axes) for leaf, axes in zip(leaves, axes_in(params), strict=True)]
         columns = [v and tree.zeros_like(v.matrices[..., : v.rank, :].mT) for v in views]
         inside = [
-            p if v is None else tree.zeros_like(v.matrices[..., : v.rank])
-            for v, p in zip(views, jax.tree.leaves(params), strict=True)
+            p if v is None else tree.zeros_like(v.matrices[..., : v.rank]) for v, p in zip(views, leaves, strict=True)
         ]
         state = run_init(base, treedef.unflatten(inside))
         return GaLoreState(jnp.zeros((), jnp.int32), state, treedef.unflatten(columns))
 
+    def renewed(leaf: jax.Array, axes: Axes | None, projector: jax.Array | None, is_due: jax.Array) -> Any:
+        """Return P, where it is due that of `leaf`, whose matrices are made there: turned outside they are a copy."""
+
+        def renew(old: jax.Array) -> jax.Array:
+            view = view_of(leaf, axes)
+            return old if view is None else subspace(view).astype(old.dtype)
+
+        return None if projector is None else sometimes(is_due, renew, projector)
+
     def update(
         updates: Updates, state: GaLoreState, params: Params | None = None, **extras: Any
     ) -> tuple[Updates, GaLoreState]:
-        treedef, views = jax.tree.structure(updates), views_of(updates)
-
-        def renew(projectors: list) -> list:
-            return [v and subspace(v).astype(p.dtype) for v, p in zip(views, projectors, strict=True)]
-
-        is_due = state.count % update_proj_gap == 0
-        projectors = sometimes(is_due, renew, treedef.flatten_up_to(state.projector))
-        leaves = list(zip(views, projectors, strict=True))
-        low = [
-            g if v is None else product(v.matrices, p)
-            for g, (v, p) in zip(jax.tree.leaves(updates), leaves, strict=True)
-        ]
+        gradients, treedef = jax.tree.flatten(updates)
+        all_axes, is_due = axes_in(updates), state.count % update_proj_gap == 0
+        rows = zip(gradients, all_axes, treedef.flatten_up_to(state.projector), strict=True)
+        projectors = [renewed(*row, is_due) for row in rows]
+        leaves = list(zip([view_of(*x) for x in zip(gradients, all_axes, strict=True)], projectors, strict=True))
+        low = [g if v is None else projected(v, p) for g, (v, p) in zip(gradients, leaves, strict=True)]
         new, inner = run_update(base, treedef.unflatten(low), state.base_optimizer_state, None, extras)
         full = [
             u if v is None else tree.map_leaves(scale_leaf, v.back(product(u, p.mT.conj())), factor=scale)
