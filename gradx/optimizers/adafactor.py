@@ -38,13 +38,24 @@ def factored_leaf(g, v_row, v_col, v, *, decay, epsilon, axes_of):
         v = decay * v + (1 - decay) * square
         return g / numerics.safe_sqrt(v), v_row, v_col, v
     row_axis, col_axis = axes_of(g.shape)
-    v_row = decay * v_row + (1 - decay) * mean(square, col_axis)
-    v_col = decay * v_col + (1 - decay) * mean(square, row_axis)
+    rows, columns = means(square, row_axis, col_axis)
+    v_row = decay * v_row + (1 - decay) * rows
+    v_col = decay * v_col + (1 - decay) * columns
     row = jnp.expand_dims(v_row, col_axis)
     row_root, col_root = numerics.safe_sqrt(row), numerics.safe_sqrt(jnp.expand_dims(v_col, row_axis))
     mean_root = numerics.safe_sqrt(mean(row, row_axis, keepdims=True))
     # Quotients of roots: epsilon squared is 0 in float32.
     return (g / row_root) * (mean_root / col_root), v_row, v_col, v
+
+
+def means(x: jax.Array, row_axis: int, col_axis: int) -> tuple[jax.Array, jax.Array]:
+    """Return the means along the second axis and along the first; sums do not overflow where the means do not.
+
+    One quotient serves both sums: with one for each, XLA:CPU fills an array with each divisor, 12 bytes an entry.
+    """
+    n = max(x.shape[row_axis], x.shape[col_axis])
+    x = x / n
+    return tuple(jnp.sum(x, axis=axis) * (n / x.shape[axis]) for axis in (col_axis, row_axis))
 
 
 def mean(x: jax.Array, axis: int, keepdims: bool = False) -> jax.Array:
