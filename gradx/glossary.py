@@ -52,8 +52,7 @@ GLOSSARY = {
     "factory": "the function to decorate.",
     # Optimizers of matrices
     "max_size": "the largest side of a matrix with a full factor.",
-    "when_larger": 'what becomes of a larger side: "blocks" cuts it into equal parts, "diagonal" keeps a diagonal,'
-    '\n    "one_sided" nothing.',
+    "when_larger": 'what becomes of a larger side: cut in equal parts ("blocks"), a "diagonal", nothing ("one_sided").',
     "one_sided": "give the larger side of each matrix no factor.",
     "update_interval": "updates from one renewal to the next.",
     "weight_dimension_numbers": "which leaves are matrices, as in `scale_by_muon`; None takes those with two axes.",

@@ -205,8 +205,7 @@ def shampoo(
 
     The arguments are those of `scale_by_shampoo`.
 
-    State: that of `scale_by_shampoo`. Needs: params. Gupta, Koren and Singer 2018, arXiv:1802.09568, Algorithm 1;
-    Shi et al. 2023, arXiv:2309.06497.
+    State: that of `scale_by_shampoo`. Needs: params. Gupta et al. 2018, arXiv:1802.09568; Shi et al. 2023, 2309.06497.
 
     >>> import gradx
     >>> gradx.shampoo(1e-3, graft="rmsprop")
