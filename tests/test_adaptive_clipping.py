@@ -9,11 +9,15 @@ import gradx
 from gradx.testing import assert_close
 
 
-def quiet(seed, steps, rise=0.0):
-    """Return gradients of about one length."""
+def quiet(seed, steps):
+    """Return gradients whose arrays have about one length each."""
     rng = np.random.default_rng(seed)
-    draws = [{"w": rng.normal(size=(20, 30)), "v": rng.normal(size=40)} for _ in range(steps)]
-    return [jax.tree.map(lambda x, i=i: np.float32(x * (1 + rise * i)), g) for i, g in enumerate(draws)]
+
+    def draw(*shape):
+        x = rng.normal(size=shape)
+        return np.float32(x / np.linalg.norm(x) * rng.uniform(0.95, 1.05))
+
+    return [{"w": draw(20, 30), "v": draw(40)} for _ in range(steps)]
 
 
 def run(tx, grads, state=None):

@@ -125,12 +125,13 @@ def test_apollo_of_full_rank_scales_channels_about_as_adam_does():
 
 
 def test_apollo_limits_the_growth_of_steps():
-    grads = [gradx.tree.scale(10.0**i, draw(i, w=(5, 6))) for i in range(4)]
-    free, _ = run(gradx.scale_by_apollo(3, growth=np.inf), grads[0], grads)
+    g = draw(0, w=(5, 6))
+    grads = [gradx.tree.scale(sign, g) for sign in (1.0, -1.0, 1.0, 1.0)]  # momentum goes, and comes back
+    free, _ = run(gradx.scale_by_apollo(3, growth=np.inf), g, grads)
     history, state = run(gradx.scale_by_apollo(3, growth=1.2), grads[0], grads)
     lengths = [np.linalg.norm(u["w"]) for u in history]
     assert np.all(np.array(lengths[1:]) <= 1.2 * np.array(lengths[:-1]) * (1 + 1e-6))
-    assert np.linalg.norm(free[3]["w"]) > 1.1 * lengths[3]
+    assert np.linalg.norm(free[3]["w"]) > 2 * lengths[3]
     np.testing.assert_allclose(state.norms["w"], lengths[3], rtol=1e-6)
     after, _ = gradx.scale_by_apollo(3).update(gradx.tree.zeros_like(grads[0]), state)
     np.testing.assert_array_equal(after["w"], jnp.zeros((5, 6)))
@@ -194,12 +195,12 @@ def test_reductions(name):
 
 
 def test_laprop_never_steps_further_than_the_scaled_gradients():
-    grads = [draw(i, w=(50,)) for i in range(30)]
+    grads = [gradx.tree.scale(size, draw(i, w=(50,))) for i, size in enumerate([1.0] * 20 + [1e-3] * 10)]
     history, _ = run(gradx.scale_by_laprop(b1=0.99, b2=0.5), grads[0], grads)
     for u in history:
         assert np.max(np.abs(u["w"])) <= np.sqrt(1 / (1 - 0.5)) * (1 + 1e-5)
     adam, _ = run(gradx.scale_by_adam(b1=0.99, b2=0.5), grads[0], grads)
-    assert max(np.max(np.abs(u["w"])) for u in adam) > 2 * np.sqrt(2)
+    assert np.max(np.abs(adam[-1]["w"])) > 5
 
 
 def test_stable_adam_shortens_a_leap_by_the_ratio_of_the_moments():
