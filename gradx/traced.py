@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr
+from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 
 from gradx.typing import PyTree
 
@@ -30,7 +30,7 @@ class Computation:
         """Return the function, with these arrays in the place of those that it closed over."""
 
         def call(params: PyTree) -> PyTree:
-            return self.treedef.unflatten(jax.core.eval_jaxpr(self.jaxpr, arrays, *jax.tree.leaves(params)))
+            return self.treedef.unflatten(jaxpr_as_fun(ClosedJaxpr(self.jaxpr, arrays))(*jax.tree.leaves(params)))
 
         return call
 

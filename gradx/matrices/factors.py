@@ -127,7 +127,8 @@ def zeros(sides: Sequence[Sides | None], params: Params, **instead: Kind) -> tup
       **instead: from a kind to the one that stands for it: full="diagonal" makes room for eigenvalues.
     """
     leaves, treedef = jax.tree.flatten(params)
-    rows, columns = [None] * len(leaves), [None] * len(leaves)
+    rows: list[Any] = [None] * len(leaves)
+    columns: list[Any] = [None] * len(leaves)
     for i, (s, x) in enumerate(zip(sides, leaves, strict=True)):
         if s is not None:
             batch = s.layout.batch_of(x)
@@ -170,7 +171,7 @@ def on_matrices(
     picked = [[column[i] for i, _ in chosen] for column in columns]
     if chosen:
         on_batch = functools.partial(tree.map_leaves, rule)
-        layouts = [layout for _, layout in chosen]
+        layouts: Any = [layout for _, layout in chosen]
         picked = map_matrices(on_batch, layouts, picked[: len(trees)], picked[len(trees) :], **hyper)
     renewed = []
     for column, new in zip(columns[:results], picked[:results], strict=True):

@@ -147,8 +147,8 @@ def kl_pair(
         bases = sometimes(state.count == 0, find, bases)
         is_due = (state.count > 0) & (state.count % update_interval == 0)
         *kept, QA, QB, va, vb = sometimes(is_due, go_on, (*((nu,) if squares else ()), *bases, *values))
-        (nu,) = kept or (nu,)
-        return u, ScaleByKLShampooState(count, mu, nu, *moments, va, vb, QA, QB)
+        A, B = moments
+        return u, ScaleByKLShampooState(count, mu, kept[0] if kept else nu, A, B, va, vb, QA, QB)
 
     return init, update
 

@@ -259,7 +259,7 @@ def scale_by_kron(
             hyper = {"key": key, "rate": preconditioner_lr, "damping": damping}
             return on_matrices(fit_leaf, sides, (mean,), factors, results=3, **hyper)[1:]
 
-        probability = falling(state.count) if update_probability is None else update_probability
+        probability: Any = falling(state.count) if update_probability is None else update_probability
         is_due = (state.count == 0) | (jax.random.uniform(draw) < probability)
         factors = sometimes(is_due, fit, (state.left, state.right))
         (u,) = on_matrices(kron_leaf, sides, (mean,), factors, results=1, geometry=geometry)

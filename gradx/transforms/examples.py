@@ -103,7 +103,8 @@ def track_examples(decay: Decay = 0.9) -> Any:
                 f" {count_examples('track_examples', updates)}; gradx.average_examples() takes one"
             )
         mean, m, v = tree.map_leaves(tracked_leaf, updates, state.mean, state.variance, decay=decay)
-        weight = decay * state.weight + (1 - decay)
+        beta: Any = decay
+        weight = beta * state.weight + (1 - beta)
         return mean, TrackExamplesState(weight.astype(state.weight.dtype), m, v)
 
     update.takes_examples = True  # pyright: ignore[reportFunctionMemberAccess]

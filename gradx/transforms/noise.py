@@ -56,7 +56,8 @@ def as_key(start: Any, implementation: Any = None) -> jax.Array:
     is_integer = isinstance(start, int | np.integer) or (
         jnp.ndim(start) == 0 and jnp.issubdtype(jnp.result_type(start), jnp.integer)
     )
-    return jax.random.key(start, impl=implementation) if is_integer else start
+    key: Any = jax.random.key(start, impl=implementation) if is_integer else start
+    return key
 
 
 @transformation
