@@ -91,6 +91,8 @@ def track_examples(decay: Decay = 0.9) -> Any:
     [2.0, 8.0]
     """
 
+    kept: Any = decay
+
     def init(params: Params) -> TrackExamplesState:
         return TrackExamplesState(
             tree.scalar_like(params, 0.0), moments_like(params, None), tree.real_full_like(params, 0.0)
@@ -102,9 +104,8 @@ def track_examples(decay: Decay = 0.9) -> Any:
                 "track_examples: a variance takes at least 2 examples, got"
                 f" {count_examples('track_examples', updates)}; gradx.average_examples() takes one"
             )
-        mean, m, v = tree.map_leaves(tracked_leaf, updates, state.mean, state.variance, decay=decay)
-        beta: Any = decay
-        weight = beta * state.weight + (1 - beta)
+        mean, m, v = tree.map_leaves(tracked_leaf, updates, state.mean, state.variance, decay=kept)
+        weight = kept * state.weight + (1 - kept)
         return mean, TrackExamplesState(weight.astype(state.weight.dtype), m, v)
 
     update.takes_examples = True  # pyright: ignore[reportFunctionMemberAccess]

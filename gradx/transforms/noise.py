@@ -51,7 +51,7 @@ def _default_keys() -> Any:
     return getattr(jax.config, DEFAULT_KEYS)
 
 
-def as_key(start: Any, implementation: Any = None) -> jax.Array:
+def as_key(start: Any, implementation: Any = None) -> Any:
     """Return the key that an integer stands for, and a key as it is."""
     is_integer = isinstance(start, int | np.integer) or (
         jnp.ndim(start) == 0 and jnp.issubdtype(jnp.result_type(start), jnp.integer)
