@@ -225,7 +225,11 @@ LAYERWISE = [
     Row(gradx.adafactor(0.1, min_dim_size_to_factor=2, momentum=0.9, weight_decay_rate=0.01)),
     Row(gradx.scale_by_factored_rms(min_dim_size_to_factor=2), trains=False),
     Row(gradx.asgd(0.1, lambd=0.01, t0=0.5)),
-    Row(gradx.muon(0.05)),
+    # the name `array` does not say what it is: it asks
+    Row(gradx.muon(0.05), skip=("odd_leaves",)),
+    Row(
+        gradx.muon(0.05, shape_scaling="moonlight", ns_coeffs="polar_express", muon_weight_dimension_numbers=is_matrix)
+    ),
     Row(gradx.muon(0.05, weight_decay=0.01, adaptive=True, nesterov=False, muon_weight_dimension_numbers=is_matrix)),
     Row(gradx.scale_by_muon(eps=1e-3), trains=False),
     Row(gradx.scale_by_shape(consistent_rms=0.2), trains=False),

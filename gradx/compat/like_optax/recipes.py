@@ -1,5 +1,6 @@
 """Optimizers and blocks whose arguments Optax orders, or fills, otherwise than gradx."""
 
+import functools
 from typing import Any
 
 import jax
@@ -168,3 +169,18 @@ def unitwise_clip(g_norm: Any, max_norm: Any, grad: Any, div_eps: Any = 1e-6) ->
     check_shapes_equal(g_norm, max_norm)
     check_shapes_equal(g_norm, grad)
     return jnp.where(g_norm < max_norm, grad, grad * (max_norm / jnp.maximum(g_norm, div_eps)))
+
+
+def two_axes(params: Params) -> Any:
+    """Mark what Optax's muon takes for matrices: the leaves with exactly two axes, the embedding too."""
+    return jax.tree.map(lambda p: jnp.ndim(p) == 2, params)
+
+
+_muon = as_optax(gradx.muon)
+
+
+@functools.wraps(gradx.muon)
+def muon(*args: Any, muon_weight_dimension_numbers: Any = None, **kwargs: Any) -> Any:
+    """Muon for the leaves with exactly two axes and AdamW for the rest, unless told otherwise."""
+    given = two_axes if muon_weight_dimension_numbers is None else muon_weight_dimension_numbers
+    return _muon(*args, muon_weight_dimension_numbers=given, **kwargs)

@@ -38,7 +38,6 @@ from gradx.compat.like_optax.factories import (
     mechanize as mechanize,
     momo as momo,
     momo_adam as momo_adam,
-    muon as muon,
     normalize as normalize,
     prodigy as prodigy,
     reduce_on_plateau as reduce_on_plateau,
@@ -64,3 +63,4 @@ from gradx.compat.like_optax.later import (
     schedule_free_adamw as schedule_free_adamw,
     sophia as sophia,
 )
+from gradx.compat.like_optax.recipes import muon as muon
