@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -39,6 +40,11 @@ def _accumulated(lib: Any) -> Any:
     return steps.gradient_transformation() if hasattr(steps, "gradient_transformation") else steps
 
 
+def squares(updates: Any, params: Any) -> Any:
+    """Estimate the Hessian's diagonal by the squared gradient, which costs least."""
+    return jax.tree.map(lambda g: g * g, updates)
+
+
 VALUE = {"value": jnp.float32(1.0)}
 PLAIN = [
     "adabelief", "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamaxw", "adamw", "adan", "amsgrad",
@@ -64,6 +70,8 @@ CASES: dict[str, Case] = {name: _with_rate(name) for name in PLAIN} | {
     "mechanize(adamw)": Case(lambda lib: lib.mechanize(lib.adamw(1e-3))),
     "apply_if_finite(adamw)": Case(lambda lib: lib.apply_if_finite(lib.adamw(1e-3), 5)),
     "MultiSteps(adamw, 4)": Case(_accumulated),
+    "galore": _with_rate("galore"),
+    "sophia": Case(lambda lib: lib.sophia(1e-3, hessian_diagonal_fn=lib.stateless(squares))),
     "noisy_sgd": Case(lambda lib: lib.noisy_sgd(1e-3, key=0)),
     "reduce_on_plateau + adam": Case(lambda lib: lib.chain(lib.adam(1e-3), lib.reduce_on_plateau()), VALUE),
 }

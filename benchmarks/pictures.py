@@ -21,15 +21,15 @@ from benchmarks.results import Race, Run
 from gradx.viz.style import COLOURS, DASHES, MARKERS, finish, line_styles, marks, plain_numbers, whole_ticks
 
 NAMES = (
-    ("sgd", "batch"),
-    ("momentum", "mini-batch"),
-    ("rmsprop", "stochastic"),
-    ("adam", "mini-batch-cosine"),
-    ("adamw",),
-    ("adam-constant", "adam-0.5"),
-    ("recipe",),
+    ("sgd", "batch", "hyperball"),
+    ("momentum", "mini-batch", "prodigy", "soap"),
+    ("rmsprop", "stochastic", "adafactor", "shampoo"),
+    ("adam", "mini-batch-cosine", "radam", "kron"),
+    ("adamw", "schedule-free", "lamb", "adamw-cautious"),
+    ("adam-constant", "adam-0.5", "lion"),
+    ("recipe", "muon", "normuon"),
 )
-"""Who shares one of the seven colours: names of which no task races two."""
+"""Who shares one of the seven colours, in other dashes and with another marker."""
 DPI = 220
 """Of a PNG file: twice what a page shows."""
 PALETTE = 256
@@ -67,7 +67,8 @@ def style(name: str) -> dict[str, Any]:
     for i, names in enumerate(NAMES):
         if name in names:
             marker = MARKERS[(i + len(COLOURS) * names.index(name)) % len(MARKERS)]
-            return {"color": COLOURS[i], "dashes": DASHES[i % len(DASHES)], "marker": marker}
+            dashes = DASHES[(i + names.index(name)) % len(DASHES)]
+            return {"color": COLOURS[i], "dashes": dashes, "marker": marker}
     return line_styles()[len(NAMES) + sum(map(ord, name)) % (len(line_styles()) - len(NAMES))]
 
 

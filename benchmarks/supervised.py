@@ -9,7 +9,7 @@ import numpy as np
 from flax import nnx
 
 from benchmarks.task import Carry, Learner, Look
-from gradx import GradientTransformation
+from gradx import GradientTransformation, eval_params
 
 Batch = Any
 """A pytree of arrays, examples along the first axis."""
@@ -58,7 +58,7 @@ def supervised(
             return carry.descend(tx, gradients, value)._replace(others=others), value
 
         def look(carry: Carry, data: Any, key: jax.Array) -> Look:
-            net = nnx.merge(graph, carry.params, carry.others)
+            net = nnx.merge(graph, eval_params(carry.state, carry.params), carry.others)
             return Look(loss(net, data[1], key), measure(net, data[1]))
 
         def inputs(seed: int, first: int, last: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from benchmarks.results import Race
 from benchmarks.roster import RECIPE
 
 CONFIDENCE = 0.95
-"""Of each interval on its own: with six rivals, one of them misses by chance in a race of four."""
+"""Of each interval on its own: with six rivals one of them misses by chance in a race of four, with thirteen of two."""
 YES, NO, CEILING, OPEN = "yes", "no", "ceiling reached", "not told apart"
 ONE_SEED = "one seed"
 RULE = """\

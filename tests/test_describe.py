@@ -133,7 +133,7 @@ def test_frozen_parameters_have_no_rate_and_no_state():
         (gradx.chain(gradx.clip(1.0), optax.sgd(0.1)), "clip → optax.chain"),
         (optax.GradientTransformation(lambda p: (), lambda g, s, p=None: (g, s)), "tests.<lambda>"),
     ],
-    ids=str,
+    ids=lambda x: x if isinstance(x, str) else "",
 )
 def test_transformations_are_named_as_they_are_called(tx, expected):
     found = rows(tx)["layer/up/kernel"].transformation

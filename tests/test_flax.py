@@ -120,25 +120,34 @@ def train_linen(tx, steps, net=LinenMlp):
 # Every row of the zoo
 
 
-LISTS = ("sm3", "scale_by_sm3")
-"""Keep lists, as Optax's does, of which nnx makes a State with numbers after the first update."""
-
-
-@pytest.mark.parametrize("row", [row for row in IN_FLAX if row.tx.name not in LISTS], ids=str)
+@pytest.mark.parametrize("row", IN_FLAX, ids=str)
 def test_zoo_in_nnx(row):
     losses, params, traces = train_nnx(row.tx, 2, nnx_linear)
     assert traces == 1
     assert_finite((losses, params), "the training")
 
 
-def test_lists_in_a_state_are_taken_as_nnx_keeps_them():
+def keep_lists():
+    """Return a transformation of someone's own that keeps a list for each parameter."""
+
+    def update(updates, state, params=None):
+        return gradx.tree.scale(-0.1, updates), jax.tree.map(lambda x: x + 1, state)
+
+    return gradx.GradientTransformation(lambda params: jax.tree.map(lambda p: [jnp.zeros(())], params), update)
+
+
+@pytest.mark.parametrize("tx", [gradx.sm3(0.1), gradx.masked(gradx.sm3(0.1), True), keep_lists()], ids=str)
+def test_lists_in_a_state_are_taken_as_nnx_keeps_them(tx):
+    """It makes a State with numbers for keys of a list, at the first update; gradx's own are such from the start."""
     model = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
-    optimizer = nnx.Optimizer(model, gradx.sm3(0.1), wrt=nnx.Param)
-    before = jnp.copy(model.kernel[...])
+    optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
+    before, structure = jnp.copy(model.kernel[...]), jax.tree.structure(nnx.as_pure(optimizer.opt_state))
     for _ in range(3):
         optimizer.update(model, nnx.grad(lambda m: jnp.sum(m(jnp.ones((1, 3))) ** 2))(model))
     assert jnp.all(jnp.isfinite(model.kernel[...]))
     assert jnp.any(model.kernel[...] != before)
+    stays = jax.tree.structure(nnx.as_pure(optimizer.opt_state)) == structure
+    assert stays == (tx.is_recipe or tx.name == "masked")
 
 
 @pytest.mark.parametrize("row", IN_FLAX, ids=str)
@@ -240,6 +249,26 @@ def test_tree_of_labels_fits_boxed_parameters():
     for home, prefix in ((functools.partial(train_linen, net=BoxedMlp), labels), (train_nnx, nnx.State(labels))):
         tx = gradx.partition({"train": gradx.adam(0.01), "stay": gradx.set_to_zero()}, prefix)
         assert_close(home(tx, 3)[0], home(first_kernel_alone([]), 3)[0])
+
+
+@pytest.mark.parametrize(
+    "tx",
+    [
+        gradx.muon(0.1),
+        gradx.masked(gradx.galore(0.1, 2), lambda params: jax.tree.map(lambda x: x.ndim > 1, params)),
+        gradx.partition(
+            {"kernel": gradx.muon(0.1), "bias": gradx.set_to_zero()},
+            lambda params: gradx.tree.map_with_path(lambda name, _: name, params),
+        ),
+    ],
+    ids=lambda tx: tx.name,
+)
+def test_what_a_mask_leaves_out_may_lie_in_a_box(tx):
+    boxed = nnx.state(nnx_linear(), nnx.Param)
+    bare = nnx.to_pure_dict(boxed)
+    updates, _ = tx.update(boxed, tx.init(boxed), boxed)
+    wanted, _ = tx.update(bare, tx.init(bare), bare)
+    assert_close(nnx.to_pure_dict(updates), wanted)
 
 
 def test_weight_decay_by_path_in_nnx():

@@ -283,6 +283,8 @@ adam(0.1)
         ("safe_norm", "gradx.tree.norm"),
         ("trace", "gradx.momentum"),
         ("softmax_cross_entropy", "gradx.losses.softmax_cross_entropy"),
+        ("use_ema", "gradx.average_params"),
+        ("LossScaleOptimizer", "gradx.dynamic_loss_scale"),
         ("zzz", "dir(gradx)"),
     ],
 )

@@ -11,7 +11,7 @@ ROOT = Path(gradx.__file__).parent
 LAYERS = [
     {"typing"},
     {"glossary", "unknown"},
-    {"checks", "numerics", "labels", "arguments", "eager", "value", "scheduled", "sometimes", "evaluation"},
+    {"checks", "numerics", "labels", "arguments", "eager", "value", "scheduled", "sometimes", "evaluation", "traced"},
     {"tree"},
     {"running"},
     {"boundary"},

@@ -131,6 +131,8 @@ ABOVE_0 = {
     "schedule_free": ("b1", "learning_rate"),
     "schedule_free_sgd": ("b1", "learning_rate", "weight_lr_power"),  # 0 at the start of a warmup, and 0^0 is 1
     "schedule_free_adamw": ("b1", "learning_rate"),
+    "kron": ("max_rms",),
+    "scale_by_kron": ("max_rms",),
 }
 """Arguments whose range does not hold 0, and learning rates that are weights too: all 0, they have no mean."""
 

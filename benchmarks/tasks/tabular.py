@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 from sklearn.datasets import load_digits
 
-from benchmarks.roster import with_recipe
+from benchmarks.roster import newcomers, with_recipe
 from benchmarks.supervised import supervised
 from benchmarks.task import Metric, Task
 from gradx import losses, recipes
@@ -72,7 +72,8 @@ TASK = Task(
         "adamw": 3e-2,
         "adam-constant": 1e-2,
         "recipe": 3e-2,
-    },
+    }
+    | newcomers(adam=1e-2),
     steps=600,
     evaluate_every=25,
     step="64 rows",

@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
-from jax.experimental.shard_alike import shard_alike
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 FREE = PartitionSpec.UNCONSTRAINED
@@ -49,7 +48,7 @@ def apart(batch: jax.Array, like: list[jax.Array]) -> list[jax.Array]:
 def alike(x: jax.Array, other: jax.Array) -> jax.Array:
     """Return `x`, of the shape of `other`, sharded as it is."""
     _, names, kind = _axes(other)
-    return shard_alike(x, other)[0] if names and kind is AxisType.Auto else x
+    return _shard_alike(x, other)[0] if names and kind is AxisType.Auto else x
 
 
 def _devices(x: jax.Array) -> int:
@@ -108,3 +107,11 @@ def _put(x: jax.Array, spec: PartitionSpec) -> jax.Array:
     if kind is AxisType.Explicit:
         return x if jax.typeof(x).sharding.spec == spec else jax.sharding.reshard(x, NamedSharding(mesh, spec))
     return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
+
+
+try:
+    from jax.experimental.shard_alike import shard_alike as _shard_alike
+except ImportError:  # jax 0.12 has it no more: the compiler decides
+
+    def _shard_alike(x: Any, y: Any) -> tuple[Any, Any]:
+        return x, y

@@ -12,7 +12,8 @@ def with_heads(leaves: list[Leaf], roles: Sequence[Any], free: Iterable[int]) ->
     """Return the roles, with `head` for the last layers of a network that is a row of layers.
 
     Those are the layers at the root, counted (`Dense_2`, `layers/3`) or with a word for it (`out`), whose outputs no
-    other layer takes in. Where a head has a name, or nothing but one layer is there, all stays.
+    other layer takes in; with such a word also one that has the shape of an embedding, turned. Where a head has a name,
+    or nothing but one layer is there, all stays.
 
     Args:
       leaves: the parameters.
@@ -25,11 +26,13 @@ def with_heads(leaves: list[Leaf], roles: Sequence[Any], free: Iterable[int]) ->
         return list(roles)
     root = _common([leaf.layer[:-1] for leaf in leaves])
     taken_in = {i: _taken_in(leaf, known.get(i)) for i, leaf in enumerate(leaves)}
+    tables = {leaves[i].shape for i, role in known.items() if role.kind == "embedding"}
     found = list(roles)
     for i in free:
         if i in known and _may_be_last(leaves[i], known[i], root):
             width = leaves[i].shape[known[i].layout.columns[0]]  # pyright: ignore[reportOptionalMemberAccess]
-            if not any(width in widths for k, widths in taken_in.items() if k != i):
+            is_read = any(width in widths for k, widths in taken_in.items() if k != i)
+            if not is_read or (leaves[i].layer_words & LAST and leaves[i].shape[::-1] in tables):
                 found[i] = Role("head", known[i].layout)
     return found
 

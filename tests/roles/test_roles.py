@@ -249,6 +249,16 @@ def test_where_nothing_says_so_no_layer_is_the_head(params):
     assert "head" not in kinds(params)
 
 
+def test_a_last_layer_turned_like_the_embedding_is_the_head_though_a_hidden_layer_has_its_width():
+    params = {
+        "bytes": {"embedding": s(256, 64)},
+        "blocks": {"up": {"kernel": s(64, 256)}, "down": {"kernel": s(256, 64)}},
+        "out": {"kernel": s(64, 256)},
+    }
+    assert role_of("out/kernel", params).kind == "head"
+    assert role_of("blocks/up/kernel", params).kind == "matrix"
+
+
 def test_a_head_with_a_name_is_the_only_one():
     params = {
         "lm_head": {"kernel": shape(4, 9)},

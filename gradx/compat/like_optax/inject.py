@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradx import core, numerics
+from gradx.arguments import Arguments
 from gradx.compat.like_optax.base import GradientTransformationExtraArgs
 from gradx.typing import DType, Params, State, Updates
 
@@ -109,11 +110,14 @@ def inject_hyperparams(
 def _injected(
     inner_factory: Callable, signature: inspect.Signature, given: dict[str, Any], static: set[str], dtype: Any
 ) -> GradientTransformationExtraArgs:
+    known = vars(inner_factory).get("arguments")
+    marks = known.marks if isinstance(known, Arguments) else {}
+    structural = {name for name, mark in marks.items() if getattr(mark, "integer", False)}  # shapes go by them
     schedules: dict[str, Any] = {}
     numbers: dict[str, Any] = {}
     rest: dict[str, Any] = {}
     for name, x in given.items():
-        if name in static or isinstance(x, bool | core.GradientTransformation):
+        if name in static | structural or isinstance(x, bool | core.GradientTransformation):
             rest[name] = x
         elif callable(x):
             schedules[name] = x if hasattr(x, "update") and hasattr(x, "init") else WrappedSchedule(x)

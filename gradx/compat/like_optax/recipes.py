@@ -1,16 +1,17 @@
 """Optimizers and blocks whose arguments Optax orders, or fills, otherwise than gradx."""
 
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 import gradx
+from gradx import numerics, tree
 from gradx.compat.like_optax.base import as_optax
 from gradx.compat.like_optax.utilities import check_shapes_equal
-from gradx.core import ScheduledState, transformation
+from gradx.core import EmptyState, ScheduledState, transformation
 from gradx.transforms.clip import unit_norm
+from gradx.transforms.scale import no_state
 from gradx.typing import (
     Decay,
     DType,
@@ -158,8 +159,32 @@ def stateless_with_tree_map(f: Any) -> Any:
     return gradx.stateless(update)
 
 
+@as_optax
+@transformation
+def clip_by_block_rms(threshold: NonNegative) -> Any:
+    """Divide each array by max(1, rms / threshold).
+
+    >>> import gradx.compat.optax as optax
+    >>> optax.clip_by_block_rms(1.0)
+    clip_by_block_rms(threshold=1.0)
+    """
+
+    def update(updates: Updates, state: EmptyState) -> tuple[Updates, EmptyState]:
+        return tree.map_leaves(block_rms_leaf, updates, threshold=threshold), state
+
+    return no_state, update
+
+
+def block_rms_leaf(u: jax.Array, *, threshold: jax.Array) -> jax.Array:
+    """Return u / max(1, rms / threshold)."""
+    rms = numerics.safe_root_mean_squares(u, 0.0)
+    return jnp.where(rms <= threshold, u, u / (rms / threshold))
+
+
 def unitwise_norm(x: Any, axis: int | tuple[int, ...] | None = None) -> jax.Array:
     """Return the norm of each unit of a layer, in the shape of the array: see `adaptive_grad_clip`."""
+    if axis is None and x.ndim > 5:
+        raise ValueError(f"Expected parameter with shape in {{1, 2, 3, 4, 5}}, got {x.shape}; give axis")
     kept = tuple(range(x.ndim)) if axis is None and jnp.squeeze(x).ndim <= 1 else axis
     return jnp.broadcast_to(unit_norm(x, kept), x.shape)
 
@@ -169,18 +194,3 @@ def unitwise_clip(g_norm: Any, max_norm: Any, grad: Any, div_eps: Any = 1e-6) ->
     check_shapes_equal(g_norm, max_norm)
     check_shapes_equal(g_norm, grad)
     return jnp.where(g_norm < max_norm, grad, grad * (max_norm / jnp.maximum(g_norm, div_eps)))
-
-
-def two_axes(params: Params) -> Any:
-    """Mark what Optax's muon takes for matrices: the leaves with exactly two axes, the embedding too."""
-    return jax.tree.map(lambda p: jnp.ndim(p) == 2, params)
-
-
-_muon = as_optax(gradx.muon)
-
-
-@functools.wraps(gradx.muon)
-def muon(*args: Any, muon_weight_dimension_numbers: Any = None, **kwargs: Any) -> Any:
-    """Muon for the leaves with exactly two axes and AdamW for the rest, unless told otherwise."""
-    given = two_axes if muon_weight_dimension_numbers is None else muon_weight_dimension_numbers
-    return _muon(*args, muon_weight_dimension_numbers=given, **kwargs)
