@@ -47,7 +47,7 @@ def scale_by_polargrad(
       ns_coeffs, ns_steps, ns_dtype: the iteration, as in `scale_by_muon`; the default ends within 0.3 % of U Vᵀ.
       weight_dimension_numbers: which leaves are matrices, as in `scale_by_muon`.
 
-    State: 1 number per parameter. Lau, Long and Su 2025, arXiv:2505.21799, momentum first; the paper finds U Vᵀ by QDWH.
+    State: 1 number per parameter. Lau, Long and Su 2025, arXiv:2505.21799, momentum first; there QDWH finds U Vᵀ.
 
     >>> import gradx, jax.numpy as jnp
     >>> tx = gradx.scale_by_polargrad(beta=0.0)

@@ -162,13 +162,13 @@ def by_role(
     Args:
       owner: the recipe, for messages and as the label of what it does to matrices.
       transforms: from label to transformation, perhaps a `chain`. `owner` is for matrices and convolutions, the kind of
-        another role for those, the last for the rest.
+        another role for those, any other label for the rest.
       weight_dimension_numbers: which leaves are matrices, as in `scale_by_muon`, with no other kinds then; None asks
         `gradx.roles.infer`.
 
     State: that of a `partition`.
     """
-    rest = list(transforms)[-1]
+    rest = next(label for label in transforms if label != owner and label not in roles.KINDS)
 
     def label_of(rule: Any, layout: Layout | None) -> str:
         if getattr(rule, "kind", None) in transforms:
