@@ -70,7 +70,7 @@ def test_there_are_as_many_as_there_were():
 @each_function
 def test_signatures_can_be_read(function):
     signature = str(inspect.signature(function))
-    assert len(signature) <= 640, signature  # muon has 18 arguments, as in Optax
+    assert len(signature) <= 800, signature  # muon has 18 arguments, as in Optax, and three of its own
     for noise in ("typing.", "Annotated", "Union[", "jax.", "Range(", "'float", "<class"):
         assert noise not in signature, signature
 

@@ -232,9 +232,27 @@ LAYERWISE = [
     Row(gradx.adafactor(0.1, 1, last_axes=True)),
     Row(gradx.scale_by_factored_rms(min_dim_size_to_factor=2), trains=False),
     Row(gradx.asgd(0.1, lambd=0.01, t0=0.5)),
-    Row(gradx.muon(0.05)),
+    # the name `array` does not say what it is: it asks
+    Row(gradx.muon(0.05), skip=("odd_leaves",)),
+    Row(
+        gradx.muon(0.05, shape_scaling="moonlight", ns_coeffs="polar_express", muon_weight_dimension_numbers=is_matrix)
+    ),
     Row(gradx.muon(0.05, weight_decay=0.01, adaptive=True, nesterov=False, muon_weight_dimension_numbers=is_matrix)),
     Row(gradx.scale_by_muon(eps=1e-3), trains=False),
+    Row(gradx.normuon(0.05, weight_decay=0.01, weight_dimension_numbers=is_matrix)),
+    Row(gradx.scale_by_normuon(nesterov=True), trains=False),
+    Row(gradx.adamuon(0.05, weight_dimension_numbers=is_matrix)),
+    Row(gradx.scale_by_adamuon(), trains=False),
+    Row(gradx.dion(0.05, rank=2, weight_dimension_numbers=is_matrix)),
+    Row(gradx.scale_by_dion(rank=2), trains=False),
+    Row(gradx.dion2(0.05, one_in=2, weight_dimension_numbers=is_matrix)),
+    Row(gradx.scale_by_dion2(one_in=2), trains=False),
+    Row(gradx.scion(0.02, radius=3.0, weight_dimension_numbers=is_matrix)),
+    Row(gradx.scale_by_scion(), trains=False),
+    Row(gradx.scale_by_scion("sign", radius=3.0), trains=False),
+    Row(gradx.scale_by_scion("vectors"), trains=False),
+    Row(gradx.polargrad(0.05, adam_learning_rate=0.01, weight_dimension_numbers=is_matrix)),
+    Row(gradx.scale_by_polargrad(), trains=False),
     Row(gradx.scale_by_shape(consistent_rms=0.2), trains=False),
     Row(gradx.galore(0.05, rank=2)),
     # the gradient as that of one example

@@ -22,6 +22,7 @@ from gradx.optimizers.adam import (
 from gradx.optimizers.adam_mini import ScaleByAdamMiniState, adam_mini, adam_mini_blocks, scale_by_adam_mini
 from gradx.optimizers.adamax import ScaleByAdamaxState, adamax, adamaxw, scale_by_adamax
 from gradx.optimizers.adamc import adamc
+from gradx.optimizers.adamuon import AdaMuonState, adamuon, scale_by_adamuon
 from gradx.optimizers.adan import ScaleByAdanState, adan, scale_by_adan
 from gradx.optimizers.adaptation import DAdaptAdamWState, ProdigyState, dadapt_adamw, prodigy
 from gradx.optimizers.ademamix import (
@@ -37,6 +38,7 @@ from gradx.optimizers.amsgrad import ScaleByAmsgradState, amsgrad, scale_by_amsg
 from gradx.optimizers.apollo import ScaleByApolloState, apollo, apollo_mini, scale_by_apollo
 from gradx.optimizers.asgd import ASGDState, asgd
 from gradx.optimizers.cocob import COCOBState, cocob, scale_by_cocob
+from gradx.optimizers.dion import Dion2State, DionState, dion, dion2, scale_by_dion, scale_by_dion2
 from gradx.optimizers.distance import (
     DoGState,
     DoWGState,
@@ -63,6 +65,7 @@ from gradx.optimizers.madgrad import MadgradState, madgrad, scale_by_madgrad
 from gradx.optimizers.mars import mars_adamw
 from gradx.optimizers.momo import MomoAdamState, MomoState, momo, momo_adam
 from gradx.optimizers.muon import MuonDimensionNumbers, MuonState, muon, scale_by_muon
+from gradx.optimizers.normuon import NorMuonState, normuon, scale_by_normuon
 from gradx.optimizers.novograd import ScaleByNovogradState, novograd, scale_by_novograd
 from gradx.optimizers.optimistic import (
     ScaleByOptimisticGradientState,
@@ -70,6 +73,7 @@ from gradx.optimizers.optimistic import (
     optimistic_gradient_descent,
     scale_by_optimistic_gradient,
 )
+from gradx.optimizers.polargrad import PolarGradState, polargrad, scale_by_polargrad
 from gradx.optimizers.polyak import polyak_sgd, scale_by_polyak
 from gradx.optimizers.psgd import ScaleByKronState, kron, scale_by_kron
 from gradx.optimizers.radam import ScaleByRadamState, radam, scale_by_radam
@@ -83,6 +87,7 @@ from gradx.optimizers.rmsprop import (
     scale_by_stddev,
 )
 from gradx.optimizers.rprop import ScaleByRpropState, rprop, scale_by_rprop
+from gradx.optimizers.scion import ScionState, scale_by_scion, scion
 from gradx.optimizers.sgd import dpsgd, noisy_sgd, sgd
 from gradx.optimizers.shampoo import ScaleByShampooState, scale_by_shampoo, shampoo
 from gradx.optimizers.sign import scale_by_sign, sign_sgd, signum
@@ -106,8 +111,11 @@ from gradx.optimizers.yogi import ScaleByYogiState, scale_by_yogi, yogi
 
 __all__ = [
     "ASGDState",
+    "AdaMuonState",
     "COCOBState",
     "DAdaptAdamWState",
+    "Dion2State",
+    "DionState",
     "DoGState",
     "DoWGState",
     "FactoredState",
@@ -119,6 +127,8 @@ __all__ = [
     "MomoState",
     "MuonDimensionNumbers",
     "MuonState",
+    "NorMuonState",
+    "PolarGradState",
     "ProdigyState",
     "ScaleByAdaDeltaState",
     "ScaleByAdamMiniState",
@@ -151,6 +161,7 @@ __all__ = [
     "ScaleBySimplifiedAdEMAMixState",
     "ScaleBySoapState",
     "ScaleByYogiState",
+    "ScionState",
     "SophiaState",
     "acprop",
     "adabelief",
@@ -163,6 +174,7 @@ __all__ = [
     "adamax",
     "adamaxw",
     "adamc",
+    "adamuon",
     "adamw",
     "adan",
     "ademamix",
@@ -173,6 +185,8 @@ __all__ = [
     "asgd",
     "cocob",
     "dadapt_adamw",
+    "dion",
+    "dion2",
     "dog",
     "dowg",
     "dpsgd",
@@ -195,9 +209,11 @@ __all__ = [
     "nadam",
     "nadamw",
     "noisy_sgd",
+    "normuon",
     "novograd",
     "optimistic_adam_v2",
     "optimistic_gradient_descent",
+    "polargrad",
     "polyak_sgd",
     "prodigy",
     "radam",
@@ -208,6 +224,7 @@ __all__ = [
     "scale_by_adam",
     "scale_by_adam_mini",
     "scale_by_adamax",
+    "scale_by_adamuon",
     "scale_by_adan",
     "scale_by_ademamix",
     "scale_by_adopt",
@@ -215,6 +232,8 @@ __all__ = [
     "scale_by_apollo",
     "scale_by_belief",
     "scale_by_cocob",
+    "scale_by_dion",
+    "scale_by_dion2",
     "scale_by_distance_over_gradients",
     "scale_by_dog",
     "scale_by_dowg",
@@ -229,13 +248,16 @@ __all__ = [
     "scale_by_madgrad",
     "scale_by_muon",
     "scale_by_nadam",
+    "scale_by_normuon",
     "scale_by_novograd",
     "scale_by_optimistic_gradient",
+    "scale_by_polargrad",
     "scale_by_polyak",
     "scale_by_radam",
     "scale_by_rms",
     "scale_by_rprop",
     "scale_by_rss",
+    "scale_by_scion",
     "scale_by_shampoo",
     "scale_by_sign",
     "scale_by_simplified_ademamix",
@@ -246,6 +268,7 @@ __all__ = [
     "scale_by_stable_adam",
     "scale_by_stddev",
     "scale_by_yogi",
+    "scion",
     "sgd",
     "shampoo",
     "sign_sgd",

@@ -6,15 +6,12 @@ import jax
 import jax.numpy as jnp
 
 from gradx import numerics, tree
-from gradx.combine import chain
 from gradx.core import transformation
 from gradx.matrices import Layout
 from gradx.matrices.polar import PRECONDITIONINGS, STANDARD, coefficients_of, orthogonalized
 from gradx.optimizers.adam import adamw
-from gradx.transforms.decay import add_decayed_weights
-from gradx.transforms.matrices import ShapeScaling, by_matrix, each_matrix, layouts_of, scale_by_shape
+from gradx.transforms.matrices import ShapeScaling, descent, each_matrix, layouts_of
 from gradx.transforms.momentum import moments_like
-from gradx.transforms.scale import scale_by_learning_rate
 from gradx.typing import Decay, DType, Labels, LearningRate, Mask, NonNegative, Params, PositiveInt, Updates
 
 Preconditioning = Literal["frobenius", "spectral", "aol", "schatten"]
@@ -141,15 +138,16 @@ def muon(
 ) -> Any:
     """Muon for matrices and AdamW for the rest: u = -learning_rate · (sqrt(max(1, outputs / inputs)) · O + decay · p).
 
-    O is the momentum made orthogonal. Matrices are the leaves with exactly two axes, embeddings and the last layer too,
-    unless `muon_weight_dimension_numbers` names others, `lambda params: tree.map_with_path(is_hidden, params)` say.
+    O is the momentum made orthogonal. Matrices are the maps inside the network, convolutions too, as their names and
+    shapes tell: embeddings, the head and all that has one axis go to AdamW.
 
     Args:
       weight_decay_mask: where matrices decay, as in `add_decayed_weights`.
       nesterov: use the momentum of the next step, in both.
       adam_b1, adam_b2, adam_eps_root, adam_weight_decay, adam_learning_rate: those of `adamw`; None shares the rate.
-      muon_weight_dimension_numbers: which leaves are matrices, as `weight_dimension_numbers` of `scale_by_muon`.
-      consistent_rms: factor for consistent_rms · sqrt(max(inputs, outputs)) instead; 0.2 goes with Adam's rates.
+      muon_weight_dimension_numbers: which leaves are matrices, as `weight_dimension_numbers` of `scale_by_muon`; None
+        asks `gradx.roles.infer`, which `lambda params: gradx.roles.infer(params, {"*/out/kernel": "head"})` overrides.
+      consistent_rms, shape_scaling: the factor of a matrix, as in `scale_by_shape`; "moonlight" goes with Adam's rates.
 
     The rest as in `scale_by_muon`.
 
@@ -160,12 +158,15 @@ def muon(
     muon(learning_rate=0.02)
     """
     hyper: dict[str, Any] = {"nesterov": nesterov, "adaptive": adaptive, "preconditioning": preconditioning}
-    matrices = chain(
-        scale_by_muon(ns_coeffs, ns_steps, beta, eps, mu_dtype, ns_dtype=ns_dtype, **hyper),
-        scale_by_shape(None, consistent_rms, shape_scaling=shape_scaling),
-        add_decayed_weights(weight_decay, weight_decay_mask),
-        scale_by_learning_rate(learning_rate),
-    )
     rate = learning_rate if adam_learning_rate is None else adam_learning_rate
-    rest = adamw(rate, adam_b1, adam_b2, eps, adam_eps_root, mu_dtype, adam_weight_decay, nesterov=nesterov)
-    return by_matrix(matrices, rest, muon_weight_dimension_numbers)
+    return descent(
+        "muon",
+        scale_by_muon(ns_coeffs, ns_steps, beta, eps, mu_dtype, ns_dtype=ns_dtype, **hyper),
+        adamw(rate, adam_b1, adam_b2, eps, adam_eps_root, mu_dtype, adam_weight_decay, nesterov=nesterov),
+        learning_rate,
+        weight_decay,
+        weight_decay_mask,
+        muon_weight_dimension_numbers,
+        consistent_rms=consistent_rms,
+        shape_scaling=shape_scaling,
+    )

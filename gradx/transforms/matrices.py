@@ -2,18 +2,19 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
-from gradx import checks, numerics, tree
+from gradx import checks, numerics, roles, tree
 from gradx.combine import chain, partition
 from gradx.core import EmptyState, GradientTransformation, Wrapper, run_init, run_update, transformation
 from gradx.matrices import Layout
-from gradx.transforms.scale import no_state
-from gradx.typing import Labels, NonNegative, Params, PyTree, State, Updates
+from gradx.transforms.decay import add_decayed_weights
+from gradx.transforms.scale import no_state, scale_by_learning_rate
+from gradx.typing import Labels, Mask, NonNegative, Params, PyTree, State, Updates
 
 ShapeScaling = Literal["jordan", "moonlight", "spectral"]
 
@@ -21,28 +22,37 @@ ShapeScaling = Literal["jordan", "moonlight", "spectral"]
 def layouts_of(owner: str, given: Labels | None, params: Params) -> list[Layout | None]:
     """Say how each leaf is a batch of matrices, or None; without a word the leaves with two axes are matrices."""
     bare = tree.unbox(params)
+    rules = _rules_of(owner, given, bare)
+    return [_layout_of(owner, rule, x) for rule, x in zip(rules, jax.tree.leaves(bare), strict=True)]
+
+
+def _rules_of(owner: str, given: Labels | None, bare: Params) -> list[Any]:
+    """Return for each leaf what the user says of it."""
     rule: Any = given
     answer: Any = rule(bare) if checks.is_function(rule) else rule
     if answer is None:
-        return [_layout_of(owner, jnp.ndim(x) == 2, x) for x in jax.tree.leaves(bare)]
-    rules = jax.tree.map(lambda x: functools.partial(_layout_of, owner, x), answer, is_leaf=_is_rule)
-    rules = tree.broadcast(rules, bare, f"{owner}: the dimension numbers")
-    return [rule(x) for rule, x in zip(jax.tree.leaves(rules), jax.tree.leaves(bare), strict=True)]
+        return [jnp.ndim(x) == 2 for x in jax.tree.leaves(bare)]
+    held = jax.tree.map(lambda x: functools.partial(_itself, x), answer, is_leaf=_is_rule)  # None is a leaf then
+    return [x() for x in jax.tree.leaves(tree.broadcast(held, bare, f"{owner}: the dimension numbers"))]
+
+
+def _itself(x: Any) -> Any:
+    return x
 
 
 def _layout_of(owner: str, given: Any, x: jax.Array) -> Layout | None:
     """Return the layout of one leaf, its axes counted from the front; True stands for the last two."""
-    ndim = jnp.ndim(x)
     if hasattr(given, "is_matrix"):  # a role
         given = given.layout if given.is_matrix else None
     if given is None or given is False:
         return None
+    ndim, splits = jnp.ndim(x), getattr(given, "splits", 1)
     if ndim < 2:
         raise ValueError(f"{owner}: {checks.describe(x)} is no matrix: give None or False for it")
     if isinstance(given, Layout):
-        sides, splits = given[:2], given.splits
+        sides = given[:2]
     else:
-        sides, splits = ((-2, -1) if given is True else (given.reduction_axis, given.output_axis)), 1
+        sides = (-2, -1) if given is True else (given.reduction_axis, given.output_axis)
     rows, columns = (tuple(i % ndim for i in ((s,) if isinstance(s, int) else s)) for s in sides)
     if set(rows) & set(columns):
         raise ValueError(f"{owner}: rows and columns share an axis in {given}, for {checks.describe(x)}")
@@ -141,27 +151,42 @@ def scale_by_shape(
 
 
 @transformation
-def by_matrix(
-    matrices: GradientTransformation, rest: GradientTransformation, weight_dimension_numbers: Labels | None = None
+def by_role(
+    owner: str, transforms: Mapping[str, GradientTransformation], weight_dimension_numbers: Labels | None = None
 ) -> Any:
-    """Apply `matrices` to the leaves that are matrices and `rest` to the others.
+    """Apply to each leaf the transformation of its role, and tell those for matrices how it is a batch of matrices.
 
-    Which they are is asked of all parameters together, and told to the parts of `matrices` that have an argument
-    `weight_dimension_numbers`: the parts themselves see matrices alone.
+    The roles are asked of all parameters together. The parts see nothing but their own: what asks for them there, an
+    argument `weight_dimension_numbers`, is filled in.
 
     Args:
-      matrices: a transformation or a `chain`.
-      rest: that of all other leaves.
-      weight_dimension_numbers: as in `muon`.
+      owner: the recipe, for messages and as the label of what it does to matrices.
+      transforms: from label to transformation, perhaps a `chain`. `owner` is for matrices and convolutions, the kind of
+        another role for those, any other label for the rest.
+      weight_dimension_numbers: which leaves are matrices, as in `scale_by_muon`, with no other kinds then; None asks
+        `gradx.roles.infer`.
 
-    State: that of a `partition` with the labels "muon" and "adam".
+    State: that of a `partition`.
     """
+    rest = next(label for label in transforms if label != owner and label not in roles.KINDS)
+
+    def label_of(rule: Any, layout: Layout | None) -> str:
+        if getattr(rule, "kind", None) in transforms:
+            return rule.kind
+        return owner if layout is not None and getattr(rule, "is_matrix", True) else rest
 
     def resolved(params: Params) -> GradientTransformation:
-        treedef = jax.tree.structure(tree.unbox(params))
-        layouts = layouts_of("muon", weight_dimension_numbers, params)
-        labels = treedef.unflatten(["adam" if x is None else "muon" for x in layouts])
-        return partition({"muon": _told(matrices, treedef.unflatten(layouts)), "adam": rest}, labels)
+        bare = tree.unbox(params)
+        leaves, treedef = jax.tree.flatten(bare)
+        given = _roles(owner, bare) if weight_dimension_numbers is None else weight_dimension_numbers
+        rules = _rules_of(owner, given, bare)
+        layouts = [
+            rule.layout if hasattr(rule, "kind") else _layout_of(owner, rule, x)
+            for rule, x in zip(rules, leaves, strict=True)
+        ]
+        labels = treedef.unflatten([label_of(*pair) for pair in zip(rules, layouts, strict=True)])
+        told = {label: _told(part, treedef.unflatten(layouts)) for label, part in transforms.items()}
+        return partition(told, labels)
 
     def init(params: Params) -> State:
         return run_init(resolved(params), params)
@@ -170,12 +195,37 @@ def by_matrix(
         return run_update(resolved(updates if params is None else params), updates, state, params, extras)
 
     def parts(state: Any) -> list:
-        return [
-            ("muon", matrices, state and state.inner_states["muon"]),
-            ("adam", rest, state and state.inner_states["adam"]),
-        ]
+        return [(label, part, state and state.inner_states[label]) for label, part in transforms.items()]
 
     return Wrapper(init, update, parts, is_frame=True)
+
+
+def descent(
+    owner: str,
+    direction: GradientTransformation,
+    rest: GradientTransformation,
+    learning_rate: Any,
+    weight_decay: Any,
+    mask: Mask | None,
+    weight_dimension_numbers: Labels | None,
+    **shape: Any,
+) -> GradientTransformation:
+    """Return the recipe of a method for matrices: its direction, the factor of the shape, decay, the learning rate."""
+    matrices = chain(
+        direction,
+        scale_by_shape(**shape),
+        add_decayed_weights(weight_decay, mask),
+        scale_by_learning_rate(learning_rate),
+    )
+    return by_role(owner, {owner: matrices, "adam": rest}, weight_dimension_numbers)
+
+
+def _roles(owner: str, params: Params) -> PyTree:
+    try:
+        return roles.infer(params)
+    except ValueError as error:
+        cure = "give the function of the parameters that returns it as the dimension numbers"
+        raise ValueError(f"{owner}: {error}; {cure}: lambda params: gradx.roles.infer(params, ...)") from error
 
 
 def _told(tx: GradientTransformation, layouts: PyTree) -> GradientTransformation:
