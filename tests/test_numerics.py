@@ -139,11 +139,11 @@ def test_numpy_integers_are_steps():
 
 
 ESTIMATED = {"hessian_diagonal_fn": gradx.identity()}
-DIRECTIONS = "adam_mini adamuon dion dion2 kl_shampoo kl_soap kron laprop normuon polargrad scion shampoo soap soap_muon stable_adam"
-OPTIMIZERS = (
-    "adam_mini adamuon dion dion2 kl_shampoo kl_soap kron laprop mars_adamw normuon polargrad scion shampoo soap soap_muon"
-    " stable_adamw"
-)
+DIRECTIONS = [
+    *("adam_mini", "adamuon", "dion", "dion2", "kl_shampoo", "kl_soap", "kron", "laprop", "normuon", "polargrad"),
+    *("scion", "shampoo", "soap", "soap_muon", "stable_adam"),
+]
+OPTIMIZERS = [*DIRECTIONS[:-1], "mars_adamw", "stable_adamw"]
 KEEPS = {
     ("scale_by_adam", "mu_dtype"): (gradx.scale_by_adam, "mu"),
     ("adam", "mu_dtype"): (lambda **kwargs: gradx.adam(0.1, **kwargs), "mu"),
@@ -171,8 +171,8 @@ KEEPS = {
     ("schedule_free", "state_dtype"): (lambda **kwargs: gradx.schedule_free(gradx.sgd(0.1), 0.1, **kwargs), "z"),
     ("schedule_free_sgd", "state_dtype"): (lambda **kwargs: gradx.schedule_free_sgd(0.1, **kwargs), "z"),
     ("schedule_free_adamw", "state_dtype"): (lambda **kwargs: gradx.schedule_free_adamw(0.1, **kwargs), "z"),
-    **{(name, "mu_dtype"): (functools.partial(getattr(gradx, name), 0.1), "mu") for name in OPTIMIZERS.split()},
-    **{(f"scale_by_{name}", "mu_dtype"): (getattr(gradx, f"scale_by_{name}"), "mu") for name in DIRECTIONS.split()},
+    **{(name, "mu_dtype"): (functools.partial(getattr(gradx, name), 0.1), "mu") for name in OPTIMIZERS},
+    **{(f"scale_by_{name}", "mu_dtype"): (getattr(gradx, f"scale_by_{name}"), "mu") for name in DIRECTIONS},
     ("adamc", "mu_dtype"): (lambda **kwargs: gradx.adamc(0.1, 0.1, **kwargs), "mu"),
     ("generalized_primal_averaging", "state_dtype"): (
         lambda **kwargs: gradx.generalized_primal_averaging(gradx.sgd(0.1), **kwargs),
