@@ -450,3 +450,11 @@ def test_zero_nans_runs_in_a_loop_of_a_shard():
     spec = jax.sharding.PartitionSpec("data")
     run = jax.jit(jax.shard_map(train, mesh=mesh, in_specs=spec, out_specs=spec))
     np.testing.assert_allclose(run(jnp.arange(8.0)), 0.75 * np.arange(8), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32"])
+def test_counts_of_any_integer_are_held_at_the_largest(dtype):
+    largest = np.iinfo(dtype).max
+    counts = jnp.array([3, largest - 1, largest], dtype)
+    np.testing.assert_array_equal(jax.jit(gradx.safe_increment)(counts), np.array([4, largest, largest], dtype))
+    assert gradx.safe_increment(counts).dtype == dtype

@@ -318,6 +318,14 @@ def test_integers_that_shapes_go_by_are_not_injected():
     assert {"learning_rate", "b1"} <= state.hyperparams.keys()
 
 
+def test_an_array_that_says_its_dtype_is_injected_in_it():
+    tx = shim.inject_hyperparams(shim.scale_by_adam)(b1=jnp.array(0.9, jnp.float32), b2=jnp.asarray(0.95), eps=1e-8)
+    state = tx.init(jnp.ones(2, jnp.bfloat16))
+    assert {k: x.dtype.name for k, x in state.hyperparams.items()} == {
+        "b1": "float32", "b2": "bfloat16", "eps": "bfloat16", "eps_root": "bfloat16",
+    }  # fmt: skip
+
+
 def test_trees_are_computed_with_as_optax_does():
     assert float(shim.tree.add_scale(3, 0.1, 2)) == pytest.approx(3.2)
     assert shim.tree.add_scale(jnp.bfloat16(3), 0.1, 2.0).dtype == jnp.bfloat16
