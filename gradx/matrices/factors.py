@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from gradx import numerics, tree
+from gradx.linalg import sharding
 from gradx.matrices.engine import map_matrices
 from gradx.matrices.layout import Layout
 from gradx.typing import Params, PyTree
@@ -38,7 +39,7 @@ class Blocks(NamedTuple):
 
     def batch_of(self, x: jax.Array) -> jax.Array:
         """Return `x` as blocks (b, m, n)."""
-        whole = self.layout.batch_of(x)
+        whole = sharding.gather(self.layout.batch_of(x), axes=3)
         count, m, n = whole.shape
         grid = whole.reshape(count, m // self.rows, self.rows, n // self.columns, self.columns)
         return grid.swapaxes(2, 3).reshape(-1, self.rows, self.columns)
@@ -131,7 +132,7 @@ def zeros(sides: Sequence[Sides | None], params: Params, **instead: Kind) -> tup
     columns: list[Any] = [None] * len(leaves)
     for i, (s, x) in enumerate(zip(sides, leaves, strict=True)):
         if s is not None:
-            batch = s.layout.batch_of(x)
+            batch = sharding.gather(s.layout.batch_of(x), axes=3)
             rows[i] = _zeros(batch, instead.get(s.rows, s.rows))
             columns[i] = _zeros(batch.mT, instead.get(s.columns, s.columns))
     return treedef.unflatten(rows), treedef.unflatten(columns)
