@@ -345,7 +345,7 @@ KRONECKER = [
     Row(gradx.soap(0.05)),
     Row(gradx.soap(0.05, update_interval=1, max_size=3, mask=decays)),
     Row(gradx.scale_by_soap(update_interval=2, max_size=2, when_larger="blocks"), trains=False),
-    Row(gradx.soap_muon(0.05, update_interval=1)),
+    Row(gradx.soap_muon(0.05, update_interval=1, ns_steps=2)),  # more of them enlarge the rounding of small directions
     Row(gradx.scale_by_soap_muon(eps=0.1, ns_steps=1, one_sided=False), trains=False),
     Row(gradx.kl_shampoo(0.05)),
     Row(gradx.kl_shampoo(0.05, update_interval=1, max_size=3, mask=decays)),

@@ -40,7 +40,7 @@ def average_leaf(g: jax.Array) -> jax.Array:
 def tracked_leaf(g, m, v, *, decay):
     """Return (mean over axis 0, m, v): m, v ← decay · (m, v) + (1 - decay) · (mean, sum |g - mean|² / (n - 1))."""
     mean = average_leaf(g)
-    spread = jnp.sum(numerics.abs_sq(g - mean), axis=0) / (g.shape[0] - 1)
+    spread = jnp.sum(numerics.abs_sq(g - mean[None]), axis=0) / (g.shape[0] - 1)
     return mean, decay * m + (1 - decay) * mean, decay * v + (1 - decay) * spread
 
 
