@@ -106,8 +106,8 @@ plt.show()
 
 # %% [markdown]
 # Signs lift the small directions somewhat. The Newton-Schulz polynomials bring those above a thousandth or so to about
-# 1, in five steps of a few products of matrices each; what is smaller is lifted some hundred times and stays small. Along
-# all of the former the update moves the layer's output alike.
+# 1, in five steps of a few products of matrices each; what is smaller is lifted some hundred times and stays small.
+# Along all of the former the update moves the layer's output alike.
 #
 # ## The polynomial
 #
@@ -180,8 +180,8 @@ print(race.read_text())
 # %% [markdown]
 # ## What it costs, and when not to
 #
-# - A step of Muon takes some fifteen products of each matrix. That is little beside a forward pass over many tokens, and
-#   much beside one over few: the tables of the races have the milliseconds. On the images task nothing is gained for it.
+# - A step of Muon takes some fifteen products of each matrix. That is little beside a forward pass over many tokens,
+#   and much beside one over few: the tables of the races have the milliseconds. On images nothing is gained for it.
 # - Vectors, embeddings and the head need another optimizer beside it; a rule that sends them to Muon trains worse.
 # - SOAP and Shampoo keep two more matrices for each side of a matrix: for a square one three times Adam's memory.
 # - Where nothing was measured, or nothing gained, take AdamW.
