@@ -65,14 +65,14 @@ def map_matrices(
     for members in _buckets(layout_of, turned, columns, len(trees)):
         pieces = [[batch_of(i, column[i]) for i in members] for column in columns[: len(trees)]]
         pieces += [[column[i] for i in members] for column in columns[len(trees) :]]
-        new = rule(*map(together, pieces), **hyper)
+        new = rule(*(together(x, pieces[0]) for x in pieces), **hyper)
         is_tuple = isinstance(new, tuple)
         new = new if is_tuple else (new,)
         if renews not in (None, len(new)):
             raise ValueError(f"map_matrices: the rule returns {len(new)} values where renews={renews}")
         results = results or [{} for _ in new]
         for k, (x, like) in enumerate(zip(new, pieces, strict=False)):
-            for i, piece in zip(members, apart(x, like), strict=True):
+            for i, piece in zip(members, apart(x, like, pieces[0]), strict=True):
                 results[k][i] = array_of(i, piece, columns[k][i]) if k < len(trees) else piece
     results = results or [{} for _ in range(renews or 1)]
     renewed = [

@@ -22,13 +22,13 @@ SHARD_ALIKE: Any = importlib.import_module(_NAME).shard_alike if importlib.util.
 """From two arrays to two that are sharded alike; None where JAX has no such function."""
 
 
-def together(pieces: list[jax.Array]) -> jax.Array:
+def together(pieces: list[jax.Array], like: list[jax.Array] | None = None) -> jax.Array:
     """Return batches (b, ...) of one size as one, with whole matrices on each device.
 
     Of several matrices each device gets its share, the batch being filled up by copies of the last; a single one is
-    gathered on all, and all compute the same.
+    gathered on all, and all compute the same. What goes with other matrices, `like`, lies as those do.
     """
-    total, stages = sum(map(len, pieces)), _stages(pieces)
+    total, stages = sum(map(len, pieces)), _stages(pieces, like)
     if stages and _axes(pieces[0])[2] is AxisType.Explicit:
         pieces = [_put(piece, stages[0]) for piece in pieces]
     if stages and total > 1 and (missing := -total % _devices(pieces[0])):
@@ -40,15 +40,15 @@ def together(pieces: list[jax.Array]) -> jax.Array:
     return batch
 
 
-def apart(batch: jax.Array, like: list[jax.Array]) -> list[jax.Array]:
-    """Take a batch to pieces as long as those of `like`, of which it was made, and move it back.
+def apart(batch: jax.Array, pieces: list[jax.Array], like: list[jax.Array] | None = None) -> list[jax.Array]:
+    """Take a batch to pieces as long as those of which `together` made it, and move it back.
 
     Under automatic axes the array to which a piece belongs says where it lies: see `alike`.
     """
-    for stage in reversed(_stages(like)):  # the last too: else what comes behind would shard what came before
+    for stage in reversed(_stages(pieces, like)):  # the last too: else what comes behind would shard what came before
         batch = _put(batch, stage)
-    ends = [sum(map(len, like[: k + 1])) for k in range(len(like))]
-    return jnp.split(batch[: ends[-1]], ends[:-1]) if len(like) > 1 else [batch[: ends[-1]]]
+    ends = [sum(map(len, pieces[: k + 1])) for k in range(len(pieces))]
+    return jnp.split(batch[: ends[-1]], ends[:-1]) if len(pieces) > 1 else [batch[: ends[-1]]]
 
 
 def alike(x: jax.Array, other: jax.Array) -> jax.Array:
@@ -62,31 +62,40 @@ def _devices(x: jax.Array) -> int:
     return math.prod(mesh.shape[name] for name in names)
 
 
-def _stages(pieces: list[jax.Array]) -> list[PartitionSpec]:
+def _stages(pieces: list[jax.Array], like: list[jax.Array] | None) -> list[PartitionSpec]:
     """Return where the batch lies on its way, from how the first of its pieces lies to whole matrices."""
-    _, names, kind = _axes(pieces[0])
+    _, names, _ = _axes(pieces[0])
     if not names:
         return []
-    ndim, total = pieces[0].ndim, sum(map(len, pieces))
-    spec = jax.typeof(pieces[0]).sharding.spec if kind is AxisType.Explicit else (FREE,) * ndim
-    keeps_own = len(pieces) == 1 and total % _devices(pieces[0]) == 0  # nothing is put behind the matrices of one leaf
-    start = PartitionSpec(*spec) if keeps_own else PartitionSpec(None, *spec[1:])
-    return [start, *(_moves(start, names) if total > 1 else [PartitionSpec(*(None,) * ndim)])]
+    start, order = _start(pieces), _order(_start(like or pieces), names)
+    if sum(map(len, pieces)) == 1:
+        return [start, PartitionSpec(*(None,) * pieces[0].ndim)]
+    first = next((k for k, name in enumerate(order) if _uses(start, name)), len(order) - 1)
+    moves = [order[:k] for k in range(max(first, 1), len(order) + 1)]  # mesh axes that it does not use go at once
+    return [start, *(PartitionSpec(x, *(_without(entry, x) for entry in start[1:])) for x in moves)]
 
 
-def _moves(start: PartitionSpec, names: tuple[str, ...]) -> list[PartitionSpec]:
-    """Return where a batch that lies as `start` lies after each move; mesh axes that it does not use go at once."""
+def _start(pieces: list[jax.Array]) -> PartitionSpec:
+    """Return how a batch lies when its pieces have come together."""
+    is_explicit = _axes(pieces[0])[2] is AxisType.Explicit
+    spec = jax.typeof(pieces[0]).sharding.spec if is_explicit else (FREE,) * pieces[0].ndim
+    keeps_own = len(pieces) == 1 and len(pieces[0]) % _devices(pieces[0]) == 0  # nothing comes behind its matrices
+    return PartitionSpec(*spec) if keeps_own else PartitionSpec(None, *spec[1:])
+
+
+def _order(start: PartitionSpec, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the mesh axes in the order in which they come to the batch that lies as `start`: those it uses last."""
     own = [name for name in names if name in _names(start[0])]
-    used = [name for name in names if FREE in start or any(name in _names(entry) for entry in start[1:])]
-    order = [*own, *(name for name in names if name not in (*own, *used)), *reversed(used)]
-    first = max(len(order) - len(used), 1)
-    return [
-        PartitionSpec(tuple(order[:k]), *(_without(entry, order[:k]) for entry in start[1:]))
-        for k in range(first, len(order) + 1)
-    ]
+    used = [name for name in names if name not in own and _uses(start, name)]
+    return (*own, *(name for name in names if name not in (*own, *used)), *reversed(used))
 
 
-def _without(entry: Any, names: list[str]) -> Any:
+def _uses(start: PartitionSpec, name: str) -> bool:
+    """Whether a batch is, or may be, sharded over a mesh axis elsewhere than along its first axis."""
+    return any(entry is FREE or name in _names(entry) for entry in start[1:])
+
+
+def _without(entry: Any, names: tuple[str, ...]) -> Any:
     return entry if entry is FREE else tuple(name for name in _names(entry) if name not in names) or None
 
 

@@ -60,6 +60,8 @@ def dion2_leaf(x, mu, *, decay, one_in, **steps):
     u has them made orthogonal in their places, else 0; mu has them times decay, else x.
     """
     decay = jnp.asarray(decay).astype(jnp.finfo(x.dtype).dtype)
+    is_square = x.shape[1] == x.shape[2]  # of a square one the outputs are chosen, which are columns
+    x = x.mT if is_square else x
     count = -(-x.shape[1] // one_in)
     sizes = jnp.sum(jnp.abs(x), axis=-1)
     order = jnp.argsort(-jnp.where(jnp.isnan(sizes), jnp.inf, sizes), axis=-1)  # NaN is no row to wait
@@ -67,7 +69,8 @@ def dion2_leaf(x, mu, *, decay, one_in, **steps):
     o = orthogonal(jnp.take_along_axis(x, order[:, :count, None], axis=1), **steps)
     is_used = place < count
     u = jnp.where(is_used, jnp.take_along_axis(o, jnp.minimum(place, count - 1), axis=1), 0)
-    return u, jnp.where(is_used, decay * x, x)
+    mu = jnp.where(is_used, decay * x, x)
+    return (u.mT, mu.mT) if is_square else (u, mu)
 
 
 def product(x: jax.Array, y: jax.Array) -> jax.Array:
@@ -112,7 +115,7 @@ def scale_by_dion(
             return None
         m, n = layout.fans(x.shape)
         key = jax.random.fold_in(jax.random.key(seed), i)
-        drawn = jax.random.normal(key, (layout.count(x.shape), m, min(rank, m, n)))
+        drawn = jax.random.normal(key, (layout.count(x.shape), m, min(rank, m, n)), jnp.float32)  # in float64 the same
         kept = storage_dtype(x, None) or numerics.at_least_float32(x.dtype)
         return numerics.vary_together(drawn.astype(kept), x)[0]
 
@@ -194,7 +197,8 @@ def scale_by_dion2(
     """Make the largest rows of each matrix's momentum orthogonal, and let the others wait.
 
     x = mu + g; u = those rows of x whose sum of |x| is largest made orthogonal, and 0 elsewhere; mu ← decay · x there,
-    and x elsewhere. Rows are slices of the shorter side, columns of a tall matrix. Other leaves: u = x, mu ← decay · x.
+    and x elsewhere. "Rows" are slices of the shorter side, outputs where both are alike. Other leaves: u = x,
+    mu ← decay · x.
 
     Args:
       one_in: 4 takes a quarter of the rows, rounded up; 1 takes all, which is Muon.

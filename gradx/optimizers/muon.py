@@ -134,6 +134,7 @@ def muon(
     muon_weight_dimension_numbers: Labels | None = None,
     consistent_rms: NonNegative | None = None,
     shape_scaling: ShapeScaling | None = "jordan",
+    cautious_decay: bool = False,
     ns_dtype: DType | None = None,
 ) -> Any:
     """Muon for matrices and AdamW for the rest: u = -learning_rate · (sqrt(max(1, outputs / inputs)) · O + decay · p).
@@ -147,6 +148,7 @@ def muon(
       muon_weight_dimension_numbers: which leaves are matrices, as `weight_dimension_numbers` of `scale_by_muon`; None
         asks `gradx.roles.infer`, which `lambda params: gradx.roles.infer(params, {"*/out/kernel": "head"})` overrides.
       consistent_rms, shape_scaling: the factor of a matrix, as in `scale_by_shape`; "moonlight" goes with Adam's rates.
+      cautious_decay: let matrices decay only where the step goes the same way, as in `add_cautious_decayed_weights`.
 
     The rest as in `scale_by_muon`.
 
@@ -166,6 +168,7 @@ def muon(
         weight_decay,
         weight_decay_mask,
         muon_weight_dimension_numbers,
+        cautious_decay,
         consistent_rms=consistent_rms,
         shape_scaling=shape_scaling,
     )

@@ -12,7 +12,7 @@ from gradx import checks, numerics, roles, tree
 from gradx.combine import chain, partition
 from gradx.core import EmptyState, GradientTransformation, Wrapper, run_init, run_update, transformation
 from gradx.matrices import Layout
-from gradx.transforms.decay import add_decayed_weights
+from gradx.transforms.decay import add_cautious_decayed_weights, add_decayed_weights
 from gradx.transforms.scale import no_state, scale_by_learning_rate
 from gradx.typing import Labels, Mask, NonNegative, Params, PyTree, State, Updates
 
@@ -208,13 +208,15 @@ def descent(
     weight_decay: Any,
     mask: Mask | None,
     weight_dimension_numbers: Labels | None,
+    cautious_decay: bool = False,
     **shape: Any,
 ) -> GradientTransformation:
     """Return the recipe of a method for matrices: its direction, the factor of the shape, decay, the learning rate."""
+    decayed = add_cautious_decayed_weights if cautious_decay else add_decayed_weights
     matrices = chain(
         direction,
         scale_by_shape(**shape),
-        add_decayed_weights(weight_decay, mask),
+        decayed(weight_decay, mask),
         scale_by_learning_rate(learning_rate),
     )
     return by_role(owner, {owner: matrices, "adam": rest}, weight_dimension_numbers)
