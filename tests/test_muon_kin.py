@@ -112,6 +112,14 @@ def test_normuon_makes_neurons_alike_and_adamuon_entries():
     np.testing.assert_allclose(entries, entries[0, 0], rtol=1e-4)
 
 
+def test_eps_of_normuon_is_added_to_the_root():
+    g = draw(6, 4)
+    o = np.asarray(first(gradx.scale_by_muon(eps=0.0, nesterov=False), g), np.float64)
+    wanted = o / (np.sqrt(0.1 * np.mean(o * o, axis=0)) + 0.3)
+    wanted *= 2 / np.linalg.norm(wanted)
+    np.testing.assert_allclose(first(gradx.scale_by_normuon(b2=0.9, eps=0.3), g), wanted, rtol=1e-4, atol=1e-6)
+
+
 def test_normuon_of_equal_neurons_is_muon():
     """Columns of o with equal norms are divided by one number, and o's own norm is put back."""
     g = jnp.tile(orthogonal(4, 4), (1, 2)) / 2
