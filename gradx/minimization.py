@@ -151,7 +151,7 @@ def _run_known(
     No user's function is in it: `fun` stands there as what it computes, and its arrays come as arguments; masks and
     labels are what they answer now.
     """
-    if jax.config.jax_disable_jit or not isinstance(tx, Value) or not eager.are_concrete((tx, params, tol)):
+    if getattr(jax.config, eager.WITHOUT_JIT) or not isinstance(tx, Value) or not eager.are_concrete((tx, params, tol)):
         return None
     own = boundary.own_form(tx, params)
     if not own.is_own or (found := trace(fun, jax.eval_shape(tree.lift, params))) is None:

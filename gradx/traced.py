@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+from jax.core import eval_jaxpr
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from gradx.typing import PyTree
@@ -30,7 +31,7 @@ class Computation:
         """Return the function, with these arrays in the place of those that it closed over."""
 
         def call(params: PyTree) -> PyTree:
-            return self.treedef.unflatten(jax.core.eval_jaxpr(self.jaxpr, arrays, *jax.tree.leaves(params)))
+            return self.treedef.unflatten(eval_jaxpr(self.jaxpr, arrays, *jax.tree.leaves(params)))
 
         return call
 

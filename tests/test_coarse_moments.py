@@ -83,6 +83,23 @@ def test_blocks_may_be_given_by_a_prefix_or_a_function():
     assert jax.tree.map(jnp.shape, whole) == jax.tree.map(jnp.shape, asked) == {"a": (4, 3), "b": (1, 3)}
 
 
+def test_blocks_may_be_roles():
+    params = {
+        "embed": {"embedding": jnp.ones((11, 8))},
+        "layers": {"up": {"kernel": jnp.ones((3, 8, 9)), "bias": jnp.ones((3, 9))}},
+        "norm": {"scale": jnp.ones(8)},
+        "conv": {"kernel": jnp.ones((3, 3, 8, 5)), "bias": jnp.ones(5)},
+    }
+    nu = gradx.scale_by_adam_mini(blocks=gradx.roles.infer).init(params).nu
+    assert nu["embed"]["embedding"].shape == (11, 1)
+    assert nu["layers"]["up"]["kernel"].shape == (3, 1, 9)
+    assert nu["conv"]["kernel"].shape == (1, 1, 1, 5)
+    assert nu["norm"]["scale"].shape == (1,)
+    tx = gradx.adam_mini(0.1, blocks=gradx.roles.infer)
+    (updates,), _ = run(tx, params, [params])
+    assert jax.tree.structure(updates) == jax.tree.structure(params)
+
+
 @pytest.mark.parametrize("blocks", [2, (0, 5), "rows", True])
 def test_blocks_that_are_no_axes_are_refused(blocks):
     with pytest.raises(ValueError, match="blocks of 'w' must be axes of its 2"):

@@ -16,7 +16,7 @@ from sklearn.datasets import load_breast_cancer
 
 import gradx
 from gradx.testing import assert_close, assert_finite
-from tests.zoo import ZOO
+from tests.zoo import ZOO, first_of_a_kind
 
 IN_FLAX = [row for row in ZOO if not row.extras]  # TrainState passes no extras
 
@@ -120,7 +120,7 @@ def train_linen(tx, steps, net=LinenMlp):
 # Every row of the zoo
 
 
-@pytest.mark.parametrize("row", IN_FLAX, ids=str)
+@pytest.mark.parametrize("row", first_of_a_kind(IN_FLAX))
 def test_zoo_in_nnx(row):
     losses, params, traces = train_nnx(row.tx, 2, nnx_linear)
     assert traces == 1
@@ -150,7 +150,7 @@ def test_lists_in_a_state_are_taken_as_nnx_keeps_them(tx):
     assert stays == (tx.is_recipe or tx.name == "masked")
 
 
-@pytest.mark.parametrize("row", IN_FLAX, ids=str)
+@pytest.mark.parametrize("row", first_of_a_kind(IN_FLAX))
 def test_zoo_in_linen_lowers_a_real_loss(row):
     losses, params, traces = train_linen(descending(row), 30, linen_linear)
     assert traces == 1
@@ -161,7 +161,7 @@ def test_zoo_in_linen_lowers_a_real_loss(row):
         assert losses[-1] < 0.9 * losses[0]
 
 
-@pytest.mark.parametrize("row", ZOO, ids=str)
+@pytest.mark.parametrize("row", first_of_a_kind(ZOO))
 def test_zoo_in_chains_with_optax(row):
     params = {"w": jnp.array([1.0, -2.0]), "b": jnp.array(0.5)}
     grads = jax.tree.map(lambda p: 3 * p, params)

@@ -130,6 +130,13 @@ def test_factors_keep_optax_axes():
         assert (state.v_row.shape, state.v_col.shape) == (theirs.v_row.shape, theirs.v_col.shape)
 
 
+@pytest.mark.parametrize("shape", [(3, 1000), (1000, 3)])
+def test_means_of_squares_do_not_overflow_where_the_squares_do_not(shape):
+    g = jnp.full(shape, 1.5e18)  # a thousand squares are no float32
+    tx = gradx.scale_by_factored_rms(min_dim_size_to_factor=2)
+    np.testing.assert_allclose(tx.update(g, tx.init(g))[0], 1.0, rtol=1e-5)
+
+
 @pytest.mark.parametrize("offset", [0, 1, 5])
 def test_a_late_start_of_the_decay_is_finite(offset):
     steps, _, _ = run(gradx.adafactor(0.1, decay_offset=offset), KERNEL, GRADIENTS)

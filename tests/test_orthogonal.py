@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import gradx
+from gradx.matrices import Layout
 from gradx.testing import Subject, assert_close
 from gradx.testing.subject import assert_finite, types_of
 from tests.zoo import decays
@@ -235,6 +236,28 @@ def test_hyperball_keeps_every_norm_to_a_millionth(inner):
         params, state = step(params, state, grads)
         for name, norms in start.items():
             np.testing.assert_allclose(frobenius(params[name]), norms, rtol=1e-6)
+
+
+@pytest.mark.parametrize("layout", [Layout((1,), (0,), 1), Layout((0,), (1, 2), 3), Layout((0, 1), (2,), 2)], ids=str)
+def test_hyperball_keeps_the_norm_of_each_matrix_of_a_layout(layout):
+    w = jax.random.normal(jax.random.key(0), (4, 3, 6))
+    tx = gradx.hyperball(gradx.adam(0.1), 0.2, layout)
+    state = tx.init(w)
+    assert state.radius.size == layout.count(w.shape)
+    start, moved = frobenius(layout.batch_of(w)), w
+    for seed in range(1, 4):
+        updates, state = tx.update(jax.random.normal(jax.random.key(seed), w.shape), state, moved)
+        moved = moved + updates
+        np.testing.assert_allclose(frobenius(layout.batch_of(moved)), start, rtol=1e-6)
+    assert np.min(np.abs(moved - w)) > 1e-4
+
+
+def test_hyperball_takes_roles():
+    params = {"embed": {"embedding": jnp.ones((9, 4))}, "up": {"kernel": jnp.ones((4, 5)), "bias": jnp.ones(5)}}
+    params["down"] = {"kernel": jnp.ones((5, 4)), "bias": jnp.ones(4)}
+    state = gradx.hyperball(gradx.adam(0.1), 0.1, gradx.roles.infer).init(params)
+    assert state.radius["embed"]["embedding"] is None
+    np.testing.assert_allclose(state.radius["up"]["kernel"], 20**0.5, rtol=1e-6)
 
 
 def test_hyperball_turns_by_the_learning_rate():

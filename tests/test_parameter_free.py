@@ -80,6 +80,12 @@ def test_a_loss_of_low_precision_is_lifted():
     assert gradx.tree.allclose(low, full, rtol=1e-6)
 
 
+@pytest.mark.parametrize("make", [gradx.prodigy, gradx.dadapt_adamw])
+def test_betas_are_checked_one_by_one(make):
+    with pytest.raises(ValueError, match=r"betas\[1\] must be in \[0, 1\), got 1.0"):
+        make(betas=(0.9, 1.0))
+
+
 # Distance over gradients
 
 

@@ -22,6 +22,8 @@ class Route(NamedTuple):
     members: frozenset[int]
     """The indices of the parameters that reach it."""
     inside: tuple["Route", ...]
+    arguments: dict[str, Any]
+    """Those of the factory; none of another library's transformation."""
 
     @property
     def name(self) -> str:
@@ -69,15 +71,19 @@ def route_of(tx: Any, params: Params, label: str = "") -> Route:
     elif tx.built.is_frame or tx.built.runs_as_given:
         seen = [params] * len(parts)
     else:  # what is inside sees other arrays than the parameters, made of all of them
-        return Route(tx, label, _members(params), tuple(_whole(part, params, name) for name, part, _ in parts))
+        return _whole(tx, params, label)
     inside = tuple(route_of(part, x, name) for (name, part, _), x in zip(parts, seen, strict=True))
-    return Route(tx, label, _members(params), inside)
+    return Route(tx, label, _members(params), inside, _arguments(tx))
 
 
 def _whole(tx: Any, params: Params, label: str) -> Route:
     """Return the route through what sees arrays made of all parameters."""
     inside = tuple(_whole(part, params, name) for name, part, _ in parts_of(tx, None))
-    return Route(tx, label, _members(params), inside)
+    return Route(tx, label, _members(params), inside, _arguments(tx))
+
+
+def _arguments(tx: Any) -> dict[str, Any]:
+    return tx.arguments if isinstance(tx, Value) else {}
 
 
 def _members(params: Params) -> frozenset[int]:

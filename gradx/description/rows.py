@@ -15,7 +15,6 @@ from gradx.roles.inference import decide, leaves_of
 from gradx.roles.role import Role
 from gradx.tree.states import Marked, is_marked
 from gradx.typing import Params, PyTree
-from gradx.value import Value
 
 RATES = ("learning_rate",)
 DECAYS = ("weight_decay", "weight_decay_rate")
@@ -110,7 +109,7 @@ def _values(route: Route, i: int, names: tuple[str, ...]) -> tuple[Any, ...]:
         return ()
     if any(_has(inner, names) for part in route.inside for inner in part.walk()):
         return _once([x for part in route.inside for x in _values(part, i, names)])
-    return tuple(route.tx.arguments[name] for name in names if _has(route, (name,)))
+    return tuple(route.arguments[name] for name in names if _has(route, (name,)))
 
 
 def _once(values: list[Any]) -> tuple[Any, ...]:
@@ -119,4 +118,4 @@ def _once(values: list[Any]) -> tuple[Any, ...]:
 
 
 def _has(route: Route, names: tuple[str, ...]) -> bool:
-    return isinstance(route.tx, Value) and any(route.tx.arguments.get(name) is not None for name in names)
+    return any(route.arguments.get(name) is not None for name in names)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from gradx import numerics
+from gradx.linalg import sharding
 from gradx.matrices.factors import adjoint, left, product, right
 
 
@@ -48,7 +49,7 @@ def follow(a: jax.Array, q: jax.Array) -> tuple[jax.Array, jax.Array | None]:
     a, q = _unit(a), jax.lax.stop_gradient(q)
     image = product(a, q)
     order = jnp.argsort(-jnp.sum(jnp.real(q.conj() * image), axis=-2), axis=-1)
-    return jnp.linalg.qr(permuted(image, order, -1))[0], order
+    return sharding.on_shares(lambda x: jnp.linalg.qr(x)[0], permuted(image, order, -1)), order
 
 
 def permuted(x: jax.Array, order: jax.Array | None, axis: int) -> jax.Array:

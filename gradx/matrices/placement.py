@@ -2,9 +2,12 @@
 
 A batch is moved there one mesh axis at a time, the last first: each move is one all-to-all of what a device holds.
 Under automatic axes the compiler is told so in constraints. Nothing is known there of how the leaves are sharded, and
-leaves that lie differently and share a batch may end alike: give `out_shardings` to the step.
+leaves that lie differently and share a batch may end alike: give `out_shardings` to the step. Where JAX has no
+`shard_alike`, from 0.12 on, automatic axes are left to the compiler, and every product communicates.
 """
 
+import importlib
+import importlib.util
 import math
 from typing import Any
 
@@ -14,6 +17,9 @@ from jax.core import Tracer
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 FREE = PartitionSpec.UNCONSTRAINED
+_NAME = "jax.experimental.shard_alike"
+SHARD_ALIKE: Any = importlib.import_module(_NAME).shard_alike if importlib.util.find_spec(_NAME) else None
+"""From two arrays to two that are sharded alike; None where JAX has no such function."""
 
 
 def together(pieces: list[jax.Array], like: list[jax.Array] | None = None) -> jax.Array:
@@ -48,7 +54,7 @@ def apart(batch: jax.Array, pieces: list[jax.Array], like: list[jax.Array] | Non
 def alike(x: jax.Array, other: jax.Array) -> jax.Array:
     """Return `x`, of the shape of `other`, sharded as it is."""
     _, names, kind = _axes(other)
-    return _shard_alike(x, other)[0] if names and kind is AxisType.Auto else x
+    return SHARD_ALIKE(x, other)[0] if SHARD_ALIKE and names and kind is AxisType.Auto else x
 
 
 def _devices(x: jax.Array) -> int:
@@ -100,7 +106,7 @@ def _names(entry: Any) -> tuple[str, ...]:
 def _axes(x: jax.Array) -> tuple[Any, tuple[str, ...], AxisType]:
     """Return the mesh on which x lies, and those of its axes over which whole matrices may be spread, all of a kind."""
     mesh = jax.typeof(x).sharding.mesh
-    for kind in (AxisType.Explicit, AxisType.Auto):
+    for kind in (AxisType.Explicit, AxisType.Auto) if SHARD_ALIKE else (AxisType.Explicit,):
         names = tuple(
             name
             for name, own in zip(mesh.axis_names, mesh.axis_types, strict=True)
@@ -116,11 +122,3 @@ def _put(x: jax.Array, spec: PartitionSpec) -> jax.Array:
     if kind is AxisType.Explicit:
         return x if jax.typeof(x).sharding.spec == spec else jax.sharding.reshard(x, NamedSharding(mesh, spec))
     return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
-
-
-try:
-    from jax.experimental.shard_alike import shard_alike as _shard_alike
-except ImportError:  # jax 0.12 has it no more: the compiler decides
-
-    def _shard_alike(x: Any, y: Any) -> tuple[Any, Any]:
-        return x, y

@@ -54,8 +54,8 @@ def means(x: jax.Array, row_axis: int, col_axis: int) -> tuple[jax.Array, jax.Ar
     One quotient serves both sums: with one for each, XLA:CPU fills an array with each divisor, 12 bytes an entry.
     """
     n = max(x.shape[row_axis], x.shape[col_axis])
-    x = x / n
-    return tuple(jnp.sum(x, axis=axis) * (n / x.shape[axis]) for axis in (col_axis, row_axis))
+    along_columns, along_rows = (jnp.sum(x / n, axis=axis) * (n / x.shape[axis]) for axis in (col_axis, row_axis))
+    return along_columns, along_rows
 
 
 def mean(x: jax.Array, axis: int, keepdims: bool = False) -> jax.Array:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from gradx import checks, numerics, tree
 from gradx.combine import chain
 from gradx.core import transformation
+from gradx.roles import Role
 from gradx.transforms.decay import add_decayed_weights
 from gradx.transforms.momentum import moments_like
 from gradx.transforms.scale import scale_by_learning_rate
@@ -92,7 +93,8 @@ def scale_by_adam_mini(
       b1, b2: decay of the means of g and |g|², in [0, 1).
       eps: added to the root.
       blocks: for each leaf the axes along which blocks are counted, an integer or a tuple: () is one block, ... one for
-        each entry, which is Adam. A pytree (a prefix will do), or a function from the parameters to one.
+        each entry, which is Adam. A pytree (a prefix will do), or a function from the parameters to one, of roles too:
+        `gradx.roles.infer` takes rows of embeddings and outputs of linear maps, heads or not.
 
     State: 1 number per parameter, 1 for each block, and int32[]. Zhang et al. 2024, arXiv:2406.16793, Algorithms 1 and
     3, the latter as `adam_mini_blocks`. (The authors' code has Adam for embeddings and the last layer.)
@@ -131,13 +133,16 @@ def shared_axes(blocks: Labels, params: Params) -> list[list[int]]:
 
 def is_label(x: Any) -> bool:
     """Whether `x` says along which axes blocks are counted."""
-    return x is ... or isinstance(x, int) or (type(x) is tuple and all(isinstance(i, int) for i in x))
+    return x is ... or isinstance(x, Role | int) or (type(x) is tuple and all(isinstance(i, int) for i in x))
 
 
 def shared_of(name: str, label: Any, ndim: int) -> list[int]:
     """Return the axes over which a block goes, from those along which blocks are counted."""
     if label is ...:
         return []
+    if isinstance(label, Role):
+        within = label.layout and (label.layout.columns if label.kind == "embedding" else label.layout.rows)
+        return list(range(ndim) if within is None else within)
     counted = (label,) if isinstance(label, int) else label
     if not is_label(label) or isinstance(label, bool) or any(not -ndim <= i < ndim for i in counted):
         raise ValueError(f"scale_by_adam_mini: blocks of '{name}' must be axes of its {ndim}, or ..., got {label!r}")

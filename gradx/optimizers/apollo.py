@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from gradx import numerics, tree
 from gradx.combine import chain
 from gradx.core import transformation
+from gradx.linalg import sharding
 from gradx.matrices import Layout
 from gradx.optimizers.adam import adam_leaf
 from gradx.transforms.decay import add_decayed_weights
@@ -85,7 +86,7 @@ class View(NamedTuple):
 
 def view_of(x: jax.Array, layout: Layout, rank: int) -> View:
     """Return a leaf as matrices that have no more rows than columns, and no more than `rank` random directions."""
-    matrices = layout.batch_of(x)
+    matrices = sharding.gather(layout.batch_of(x), axes=3)
     is_tall = matrices.shape[1] > matrices.shape[2]
 
     def back(y: jax.Array) -> jax.Array:

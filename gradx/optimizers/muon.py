@@ -67,8 +67,7 @@ def scale_by_muon(
 
     Args:
       ns_coeffs: (a, b, c) of s ← a s + b s³ + c s⁵, or one such row a step, the last repeated; or a name: "standard",
-        Jordan's; "polar_express" (Amsel et al. 2025, arXiv:2505.16932); "dion", Optax's; "hybrid", which takes 10 steps
-        and ends within 0.3 % of 1 (DeepSeek-V4 2026, eq. 28).
+        Jordan's, "polar_express", "dion", Optax's, "hybrid", which takes 10 steps and ends within 0.3 % of 1.
       ns_steps: steps of Newton-Schulz.
       beta: decay of the mean, in [0, 1).
       eps: added to the norm by which a matrix is divided first.
@@ -82,7 +81,8 @@ def scale_by_muon(
       ns_dtype: in which products are taken; None is float32 at least. bfloat16 is faster where the hardware is made so.
 
     State: 1 number per parameter and int32[]. Jordan et al. 2024, kellerjordan.github.io/posts/muon, with Adam's
-    debiasing, as in Optax. (Optax keeps ns_coeffs in the state.)
+    debiasing, as in Optax. (Optax keeps ns_coeffs in the state.) "polar_express": Amsel et al. 2025, arXiv:2505.16932;
+    "hybrid": DeepSeek-V4 2026, eq. 28.
 
     >>> import gradx, jax.numpy as jnp
     >>> tx = gradx.scale_by_muon()
@@ -139,8 +139,7 @@ def muon(
 ) -> Any:
     """Muon for matrices and AdamW for the rest: u = -learning_rate · (sqrt(max(1, outputs / inputs)) · O + decay · p).
 
-    O is the momentum made orthogonal. Matrices are the maps inside the network, convolutions too, as their names and
-    shapes tell: embeddings, the head and all that has one axis go to AdamW.
+    O is the momentum made orthogonal. Matrices are the maps inside a network, not its head and not its embeddings.
 
     Args:
       weight_decay_mask: where matrices decay, as in `add_decayed_weights`.

@@ -4,7 +4,6 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gradx import numerics, tree
 from gradx.combine import chain
@@ -23,6 +22,7 @@ from gradx.matrices.factors import (
     only,
     plan,
     right,
+    said_of,
     zeros,
 )
 from gradx.sometimes import sometimes
@@ -157,23 +157,24 @@ def scale_by_shampoo(
         count, sides = numerics.safe_increment(state.count), sides_of(updates)
         c1, c2 = (numerics.bias_correction(b, count) for b in (b1, b2))
         mean, mu = tree.map_leaves(ema_leaf, updates, state.mu, decay=b1, c=c1)
-        is_matrix = jax.tree.structure(updates).unflatten([np.bool_(s is not None) for s in sides])
-        hyper = {"b2": b2, "eps": eps, "c": c2, "graft": graft}
+        is_matrix = said_of(sides, updates)
+        hyper: dict[str, Any] = {"b2": b2, "eps": eps, "c": c2, "graft": graft}
         divided, nu = tree.map_leaves(diagonal_leaf, only(mean, squared(sides)), state.nu, updates, is_matrix, **hyper)
         d = jax.tree.map(lambda x, m: m if x is None else x, divided, mean, is_leaf=lambda x: x is None)
 
-        hyper = {"decay": b2, "weight": 1 - b2} if is_mean else {"decay": 1.0, "weight": 1.0}
-        _, *moments = on_matrices(moments_leaf, sides, (updates,), (state.left, state.right), results=3, **hyper)
+        decay: Any = b2
+        hyper = {"decay": decay, "weight": 1 - decay} if is_mean else {"decay": 1.0, "weight": 1.0}
+        _, left, right = on_matrices(moments_leaf, sides, (updates,), (state.left, state.right), results=3, **hyper)
 
         def renew(roots: tuple) -> tuple:
             hyper = {"c": c2 if is_mean else 1.0, "p": root, "ridge": ridge, "inverse": inverse}
-            return on_matrices(roots_leaf, sides, (updates,), (*roots, *moments), results=3, **hyper)[1:]
+            return on_matrices(roots_leaf, sides, (updates,), (*roots, left, right), results=3, **hyper)[1:]
 
         roots = sometimes(count % update_interval == 0, renew, (state.left_root, state.right_root))
         (u,) = on_matrices(shampoo_leaf, sides, (d, mean), roots, results=1, ready=count >= update_interval)
         if graft is not None:
             (u,) = on_matrices(graft_leaf, sides, (u, d), results=1, whole=True)
-        return u, ScaleByShampooState(count, mu, nu, *moments, *roots)
+        return u, ScaleByShampooState(count, mu, nu, left, right, *roots)
 
     return init, update
 

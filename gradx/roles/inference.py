@@ -1,5 +1,6 @@
 """The role of every leaf, decided in one place."""
 
+import functools
 from collections.abc import Mapping
 
 import jax
@@ -10,7 +11,7 @@ from gradx.matrices import Layout
 from gradx.roles.heads import with_heads
 from gradx.roles.kernels import Undecided
 from gradx.roles.names import Leaf
-from gradx.roles.overrides import Override, chosen, role_of
+from gradx.roles.overrides import Override, checked_overrides, chosen, role_of
 from gradx.roles.reader import Reader
 from gradx.roles.role import KINDS, Role, spell
 from gradx.typing import Params, PyTree
@@ -48,10 +49,16 @@ def infer(params: Params, overrides: Mapping[str, Override] | None = None) -> Py
 
 def decide(params: Params, overrides: Mapping[str, Override] | None = None) -> list[Role | Undecided]:
     """Return for each leaf its role, or why it cannot be told."""
-    leaves = leaves_of(params)
-    reader, given = Reader(leaves), chosen(leaves, params, overrides or {})
+    given = checked_overrides(params, overrides or {})
+    return list(_decided(tuple(leaves_of(params)), tuple(given.items())))
+
+
+@functools.lru_cache(maxsize=64)
+def _decided(leaves: tuple[Leaf, ...], overrides: tuple[tuple[str, Override], ...]) -> tuple[Role | Undecided, ...]:
+    """Decide, once for all trees of the same names and shapes: without `jit` a mask is asked for at every step."""
+    reader, given = Reader(list(leaves)), chosen(leaves, overrides)
     roles = [reader.role(i) if x is None else role_of(reader, i, *x) for i, x in enumerate(given)]
-    return with_heads(leaves, roles, free=[i for i, x in enumerate(given) if x is None])
+    return tuple(with_heads(reader.leaves, roles, free=[i for i, x in enumerate(given) if x is None]))
 
 
 def leaves_of(params: Params) -> list[Leaf]:

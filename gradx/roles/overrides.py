@@ -2,7 +2,7 @@
 
 import fnmatch
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import jax
 
@@ -17,19 +17,22 @@ from gradx.typing import Params
 Override = Kind | Layout | Role
 
 
-def chosen(leaves: list[Leaf], params: Params, overrides: Mapping[str, Override]) -> list[tuple[str, Override] | None]:
-    """Return for each leaf the pattern and the override that counts, or None."""
-    found: list[tuple[str, Override] | None] = [None] * len(leaves)
-    everywhere = tree.paths(jax.tree.map(lambda x: 0, tree.unbox(params), is_leaf=lambda x: x is None))
+def checked_overrides(params: Params, overrides: Mapping[str, Override]) -> Mapping[str, Override]:
+    """Return the overrides, or raise for what is no role, and for patterns that fit no leaf, left out or not."""
+    names = tree.paths(jax.tree.map(lambda x: 0, tree.unbox(params), is_leaf=lambda x: x is None)) if overrides else []
     for pattern, given in overrides.items():
         if not isinstance(given, Layout | Role) and given not in KINDS:
             raise ValueError(f"infer: {pattern!r} must be a Layout, a Role or one of {', '.join(KINDS)}; got {given!r}")
-        if not any(_fits(name, pattern) for name in everywhere):
-            raise ValueError(f"infer: no leaf fits {pattern!r}; there are {', '.join(everywhere)}")
-        for i, leaf in enumerate(leaves):
-            if _fits(leaf.path, pattern):
-                found[i] = pattern, given
-    return found
+        if not any(_fits(name, pattern) for name in names):
+            raise ValueError(f"infer: no leaf fits {pattern!r}; there are {', '.join(names)}")
+    return overrides
+
+
+def chosen(leaves: Iterable[Leaf], overrides: Iterable[tuple[str, Override]]) -> list[tuple[str, Override] | None]:
+    """Return for each leaf the pattern and the override that counts, the last that fits, or None."""
+    given = list(overrides)
+    fitting = ([x for x in given if _fits(leaf.path, x[0])] for leaf in leaves)
+    return [found[-1] if found else None for found in fitting]
 
 
 def _fits(path: str, pattern: str) -> bool:

@@ -40,7 +40,7 @@ def average_leaf(g: jax.Array) -> jax.Array:
 def tracked_leaf(g, m, v, *, decay):
     """Return (mean over axis 0, m, v): m, v ← decay · (m, v) + (1 - decay) · (mean, sum |g - mean|² / (n - 1))."""
     mean = average_leaf(g)
-    spread = jnp.sum(numerics.abs_sq(g - mean), axis=0) / (g.shape[0] - 1)
+    spread = jnp.sum(numerics.abs_sq(g - mean[None]), axis=0) / (g.shape[0] - 1)
     return mean, decay * m + (1 - decay) * mean, decay * v + (1 - decay) * spread
 
 
@@ -91,6 +91,8 @@ def track_examples(decay: Decay = 0.9) -> Any:
     [2.0, 8.0]
     """
 
+    kept: Any = decay
+
     def init(params: Params) -> TrackExamplesState:
         return TrackExamplesState(
             tree.scalar_like(params, 0.0), moments_like(params, None), tree.real_full_like(params, 0.0)
@@ -102,8 +104,8 @@ def track_examples(decay: Decay = 0.9) -> Any:
                 "track_examples: a variance takes at least 2 examples, got"
                 f" {count_examples('track_examples', updates)}; gradx.average_examples() takes one"
             )
-        mean, m, v = tree.map_leaves(tracked_leaf, updates, state.mean, state.variance, decay=decay)
-        weight = decay * state.weight + (1 - decay)
+        mean, m, v = tree.map_leaves(tracked_leaf, updates, state.mean, state.variance, decay=kept)
+        weight = kept * state.weight + (1 - kept)
         return mean, TrackExamplesState(weight.astype(state.weight.dtype), m, v)
 
     update.takes_examples = True  # pyright: ignore[reportFunctionMemberAccess]

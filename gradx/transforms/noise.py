@@ -51,12 +51,13 @@ def _default_keys() -> Any:
     return getattr(jax.config, DEFAULT_KEYS)
 
 
-def as_key(start: Any, implementation: Any = None) -> jax.Array:
+def as_key(start: Any, implementation: Any = None) -> Any:
     """Return the key that an integer stands for, and a key as it is."""
     is_integer = isinstance(start, int | np.integer) or (
         jnp.ndim(start) == 0 and jnp.issubdtype(jnp.result_type(start), jnp.integer)
     )
-    return jax.random.key(start, impl=implementation) if is_integer else start
+    key: Any = jax.random.key(start, impl=implementation) if is_integer else start
+    return key
 
 
 @transformation

@@ -53,8 +53,7 @@ def average_params(
       start: the number of updates after which the first parameters are taken in; 0 begins with the first update.
       every: the updates from one to the next.
       overwrite_every: after each so many updates the parameters become the average (Keras); None leaves them.
-      tail: with decay=None: the n-th weighs about n^tail, so that it is about the last 1 / (1 + tail) of the run that
-        count, however long it gets; 0 and None weigh all alike.
+      tail: with decay=None: the last 1 / (1 + tail) of the run counts, about; 0 and None weigh all alike.
 
     Keras's use_ema is `average_params(tx, lambda step: ema_momentum * (step > 0), debias=False,
     overwrite_every=ema_overwrite_frequency)`: its average starts as the parameters behind the first update.

@@ -1,6 +1,5 @@
 """Hyperball: matrices keep their norm, and each step turns them by a set angle."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -8,6 +7,7 @@ import jax.numpy as jnp
 
 from gradx import numerics, tree
 from gradx.core import GradientTransformation, Wrapper, run_init, run_update, transformation
+from gradx.matrices import Layout
 from gradx.transforms.matrices import layouts_of
 from gradx.typing import Labels, LearningRate, Params, State, Updates
 
@@ -16,23 +16,37 @@ class HyperballState(NamedTuple):
     """The state of `hyperball`."""
 
     radius: Params
-    """The norms that are kept: for each matrix a number, axes of length 1 in place of its own; `None` elsewhere."""
+    """The norms that are kept, a number for each matrix, its own axes of length 1; `None` for other leaves."""
     inner_state: State
 
 
-def hyperball_leaf(u, p, radius, *, learning_rate, axes):
+def hyperball_leaf(u, p, radius, *, learning_rate, layout):
     """Return the way from p to radius · Norm(p + learning_rate · radius · Norm(u)); u itself where radius is 0."""
-    step = learning_rate * radius * numerics.safe_divide(u, norm_over(u, axes))
-    moved = p + step
-    length = norm_over(moved, axes)
+    radius = spread(radius, p, layout)
+    moved = p + learning_rate * radius * numerics.safe_divide(u, norms_of(u, layout))
+    length = norms_of(moved, layout)
     is_nowhere = (radius == 0) | (length == 0)
     shrink = radius / jnp.where(is_nowhere, 1, length)
     return jnp.where(is_nowhere, jnp.where(radius == 0, u, 0), shrink * moved - p)
 
 
-def norm_over(x: jax.Array, axes: Sequence[int]) -> jax.Array:
-    """Return the Euclidean norm over some axes, which stay with length 1."""
-    return numerics.safe_sqrt(jnp.sum(numerics.abs_sq(x), axis=tuple(axes), keepdims=True))
+def norms_of(x: jax.Array, layout: Layout) -> jax.Array:
+    """Return the Frobenius norm of each matrix, in a shape that goes with that of x."""
+    return numerics.safe_sqrt(layout.total(numerics.abs_sq(x)))
+
+
+def radius_of(p: jax.Array, layout: Layout) -> jax.Array:
+    """Return the norm of each matrix, one number for each."""
+    if layout.splits == 1:
+        return norms_of(p, layout)
+    return numerics.safe_sqrt(jnp.sum(layout.batch_of(numerics.abs_sq(p)), axis=(1, 2), keepdims=True))
+
+
+def spread(radius: jax.Array, x: jax.Array, layout: Layout) -> jax.Array:
+    """Return the numbers of `radius_of` in a shape that goes with that of x."""
+    if layout.splits == 1:
+        return radius
+    return layout.array_of(jnp.broadcast_to(radius, (len(radius), *layout.fans(x.shape))), x)
 
 
 @transformation
@@ -61,24 +75,26 @@ def hyperball(
     5.0
     """
 
-    def axes_of(params: Params) -> list[tuple[int, ...] | None]:
-        return [x and (*x[0], *x[1]) for x in layouts_of("hyperball", weight_dimension_numbers, params)]
+    def layouts(params: Params) -> list[Layout | None]:
+        return layouts_of("hyperball", weight_dimension_numbers, params)
 
     def init(params: Params) -> HyperballState:
         leaves, treedef = jax.tree.flatten(params)
-        norms = [x and norm_over(tree.lift(p), x) for p, x in zip(leaves, axes_of(params), strict=True)]
-        return HyperballState(treedef.unflatten(norms), run_init(inner, params))
+        radius = [x and radius_of(tree.lift(p), x) for p, x in zip(leaves, layouts(params), strict=True)]
+        return HyperballState(treedef.unflatten(radius), run_init(inner, params))
+
+    def turned(u: Any, p: jax.Array, radius: Any, layout: Layout | None) -> Any:
+        if u is None or layout is None:
+            return u
+        return tree.map_leaves(hyperball_leaf, u, p, radius, learning_rate=learning_rate, layout=layout)
 
     def update(
         updates: Updates, state: HyperballState, params: Params, **extras: Any
     ) -> tuple[Updates, HyperballState]:
         new, inner_state = run_update(inner, updates, state.inner_state, params, extras)
-        leaves, treedef, rate = *jax.tree.flatten(params), learning_rate
-        columns = (treedef.flatten_up_to(new), leaves, treedef.flatten_up_to(state.radius), axes_of(params))
-        turned = [
-            u if u is None or axes is None else tree.map_leaves(hyperball_leaf, u, p, r, axes=axes, learning_rate=rate)
-            for u, p, r, axes in zip(*columns, strict=True)
-        ]
-        return treedef.unflatten(turned), HyperballState(state.radius, inner_state)
+        leaves, treedef = jax.tree.flatten(params)
+        columns = (treedef.flatten_up_to(new), leaves, treedef.flatten_up_to(state.radius), layouts(params))
+        updates = treedef.unflatten([turned(*row) for row in zip(*columns, strict=True)])
+        return updates, HyperballState(state.radius, inner_state)
 
     return Wrapper(init, update, lambda state: [("", inner, state and state.inner_state)])

@@ -318,6 +318,14 @@ def test_integers_that_shapes_go_by_are_not_injected():
     assert {"learning_rate", "b1"} <= state.hyperparams.keys()
 
 
+def test_an_array_that_says_its_dtype_is_injected_in_it():
+    tx = shim.inject_hyperparams(shim.scale_by_adam)(b1=jnp.array(0.9, jnp.float32), b2=jnp.asarray(0.95), eps=1e-8)
+    state = tx.init(jnp.ones(2, jnp.bfloat16))
+    assert {k: x.dtype.name for k, x in state.hyperparams.items()} == {
+        "b1": "float32", "b2": "bfloat16", "eps": "bfloat16", "eps_root": "bfloat16",
+    }  # fmt: skip
+
+
 def test_trees_are_computed_with_as_optax_does():
     assert float(shim.tree.add_scale(3, 0.1, 2)) == pytest.approx(3.2)
     assert shim.tree.add_scale(jnp.bfloat16(3), 0.1, 2.0).dtype == jnp.bfloat16
@@ -364,3 +372,35 @@ def test_shapes_stand_for_parameters_that_are_not_there_yet(name):
     tx = getattr(shim, name)(0.1)
     state = tx.init({"w": jax.ShapeDtypeStruct((2, 3), jnp.float32)})
     assert_close(state, tx.init({"w": jnp.zeros((2, 3))}))
+
+
+# Schedules
+
+
+@pytest.mark.parametrize("steps", [0, -1])
+def test_schedules_without_steps_stand_still(steps):
+    for made in (
+        shim.polynomial_schedule(0.5, 0.0, 2, steps),
+        shim.linear_schedule(0.5, 0.0, steps, transition_begin=-3),
+        shim.exponential_decay(0.5, steps, 0.5),
+        shim.exponential_decay(0.5, 10, 0.0),
+    ):
+        np.testing.assert_array_equal([made(i) for i in (0, 5, 100)], 0.5)
+    np.testing.assert_allclose(shim.linear_schedule(1.0, 0.0, 4, transition_begin=-3)(2), 0.5)
+
+
+def test_values_of_schedules_are_optax_where_gradx_asks_for_others():
+    for lib in (optax, shim):
+        schedule = lib.warmup_cosine_decay_schedule(0.2, 0.0, 50, 100, end_value=-3.0, exponent=2)
+        np.testing.assert_allclose(schedule(np.array([0, 10, 75, 100])), [0.2, 0.16, 0.0, 0.0], atol=1e-7)
+        pieces = lib.piecewise_interpolate_schedule("linear", 13.0, {0: 2.0, 5: 3.0})
+        np.testing.assert_allclose([pieces(i) for i in (0, 5, 9)], [26.0, 78.0, 78.0])
+        with pytest.raises(ValueError, match="non-negative scale factors"):
+            lib.piecewise_interpolate_schedule("linear", 13.0, {5: -3})
+        with pytest.raises(ValueError, match="non-negative scale factors"):
+            lib.piecewise_constant_schedule(13.0, {5: -3})
+
+
+def test_spans_longer_than_int32():
+    schedule = jax.jit(shim.cosine_decay_schedule(1000.0, int(1e10)))
+    np.testing.assert_allclose(schedule(int(1e9)), 975.52826, rtol=1e-6)

@@ -164,6 +164,17 @@ TRAJECTORIES: list[Row] = [
         epsilon=0.1,
         min_dim_size_to_factor=2,
     ),
+    without_peer(  # Optax raises a negative t to a power before the offset
+        direction(
+            "scale_by_factored_rms",
+            factored_direction,
+            "scale_by_factored_rms, offset",
+            decay_rate=0.6,
+            step_offset=3,
+            epsilon=0.1,
+            min_dim_size_to_factor=3,
+        )
+    ),
     optimizer("adafactor", adafactor, learning_rate=0.1, eps=0.1, min_dim_size_to_factor=2, clipping_threshold=0.8),
     optimizer(
         "adafactor",

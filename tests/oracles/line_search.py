@@ -245,8 +245,8 @@ def searching(library: Any, search: Any) -> Any:
     return library.GradientTransformation(tx.init, update)
 
 
-SEARCHES32 = 1e-2
-"""Steps are found by differences of losses, of which float32 leaves three digits."""
+SEARCHES32 = 1e-3
+"""Steps are found by differences of losses, of which float32 leaves few digits."""
 
 
 def _search(name: str, find: Callable, has_peer: bool = True, **hyper: Any) -> Row:

@@ -117,9 +117,11 @@ def test_one_role(params, path, expected):
         ({"a": shape(8, 2), "b": shape(2, 8)}, "b"),
         (shape(3, 2), ""),
         ({"c1": {"kernel": shape(3, 1, 16)}}, "c1/kernel"),
+        ({"mix": {"kernel": shape(2, 3, 4, 8)}}, "mix/kernel"),
+        ({"ssm": {"B": shape(8, 4)}, "up": {"kernel": shape(3, 2)}}, "ssm/B"),
         ({"layers": {"up": shape(3, 4, 6), "down": shape(3, 6, 4)}}, "layers/up"),
         ({"DenseGeneral_0": {"kernel": shape(8, 2, 4)}}, "DenseGeneral_0/kernel"),
-        ({"qkv": {"kernel": shape(8, 16)}, "proj": {"kernel": shape(8, 8)}}, "qkv/kernel"),
+        ({"qkv": {"kernel": shape(8, 12)}, "proj": {"kernel": shape(8, 8)}}, "qkv/kernel"),
         ({"query_key_value": {"kernel": shape(8, 24)}}, "query_key_value/kernel"),
         ({"q_einsum": {"w": shape(2, 8, 4)}, "attn_vec_einsum": {"w": shape(2, 4, 8)}}, "q_einsum/w"),
         # stacked along another axis than the first
@@ -163,6 +165,11 @@ def test_a_scale_or_a_bias_proves_that_layers_are_stacked():
     assert role_of("mlp/down/kernel", {"mlp": biased}) == Role("matrix", Layout((1,), (2,)))
 
 
+def test_a_scale_for_each_head_is_no_stack():
+    params = {"q_norm": {"scale": shape(4, 8)}, "mix": {"kernel": shape(4, 4)}}
+    assert role_of("mix/kernel", params) == Role("matrix", Layout((0,), (1,)))
+
+
 def test_as_many_heads_as_inputs_are_no_layers():
     attention = {name: {"kernel": shape(4, 4, 4), "bias": shape(4, 4)} for name in ("query", "key", "value")}
     attention["out"] = {"kernel": shape(4, 4, 4), "bias": shape(4)}
@@ -204,7 +211,7 @@ def test_boxes_and_bare_arrays_have_equal_roles(name):
     assert jax.tree.structure(infer(boxed)) == jax.tree.structure(gradx.tree.unbox(boxed))
 
 
-def test_a_module_of_nnx_and_arrays():
+def test_shapes_and_arrays_have_equal_roles():
     model = nnx.eval_shape(lambda: models_nnx.Mlp(nnx.Rngs(0)))
     real = models_nnx.Mlp(nnx.Rngs(0))
     assert jax.tree.leaves(infer(nnx.state(real, nnx.Param))) == jax.tree.leaves(infer(nnx.state(model, nnx.Param)))

@@ -135,7 +135,10 @@ def _injected(
     def cast(values: dict[str, Any], like: Any) -> dict[str, Any]:
         wanted = dtype or next((jnp.result_type(x) for x in jax.tree.leaves(like)), None)
         is_float = wanted is not None and jnp.issubdtype(wanted, jnp.floating)
-        return {name: jnp.asarray(x, wanted if is_float and _is_float(x) else None) for name, x in values.items()}
+        return {
+            name: jnp.asarray(x, wanted if is_float and _is_float(x) and not _is_strong(x) else None)
+            for name, x in values.items()
+        }
 
     def init(params: Params) -> InjectStatefulHyperparamsState:
         count = jnp.zeros((), jnp.int32)
@@ -169,6 +172,11 @@ def inject_stateful_hyperparams(inner_factory: Any, static_args: Any = (), hyper
 
 def _kind(signature: inspect.Signature, name: str) -> Any:
     return signature.parameters[name].kind if name in signature.parameters else None
+
+
+def _is_strong(x: Any) -> bool:
+    """Whether an array says its dtype, and is no number that takes any."""
+    return isinstance(x, jax.Array) and not getattr(x, "weak_type", False)
 
 
 def _is_float(x: Any) -> bool:

@@ -48,8 +48,9 @@ def scale_by_lbfgs(memory_size: PositiveInt = 10, scale_init_precond: bool = Tru
         scale = jnp.where(is_later, jnp.where(yy > 0, sy / jnp.where(yy > 0, yy, 1), 1), alone).astype(dtype)
         scale = scale if scale_init_precond else jnp.ones_like(scale)
         direction = precondition_by_lbfgs(updates, steps, changes, weights, scale, (index + 1) % memory_size)
-        kept = jax.tree.map(lambda x: jnp.array(x, copy=True), now)
-        return direction, ScaleByLBFGSState(numerics.safe_increment(state.count), *kept, steps, changes, weights)
+        kept_params, kept_updates = jax.tree.map(lambda x: jnp.array(x, copy=True), now)
+        count = numerics.safe_increment(state.count)
+        return direction, ScaleByLBFGSState(count, kept_params, kept_updates, steps, changes, weights)
 
     return init, update
 

@@ -40,24 +40,18 @@ from gradx import (
     constant_schedule as constant_schedule,
     cosine_decay_schedule as cosine_decay_schedule,
     cosine_onecycle_schedule as cosine_onecycle_schedule,
-    exponential_decay as exponential_decay,
     incremental_update as incremental_update,
     join_schedules as join_schedules,
     linear_onecycle_schedule as linear_onecycle_schedule,
-    linear_schedule as linear_schedule,
     per_example_global_norm_clip as per_example_global_norm_clip,
     per_example_layer_norm_clip as per_example_layer_norm_clip,
     periodic_update as periodic_update,
-    piecewise_constant_schedule as piecewise_constant_schedule,
-    piecewise_interpolate_schedule as piecewise_interpolate_schedule,
-    polynomial_schedule as polynomial_schedule,
     safe_increment as safe_increment,
     scale_gradient as scale_gradient,
     sgdr_schedule as sgdr_schedule,
     skip_large_updates as skip_large_updates,
     skip_not_finite as skip_not_finite,
     warmup_constant_schedule as warmup_constant_schedule,
-    warmup_cosine_decay_schedule as warmup_cosine_decay_schedule,
     warmup_exponential_decay_schedule as warmup_exponential_decay_schedule,
 )
 from gradx.compat.like_optax.base import (
@@ -193,6 +187,14 @@ from gradx.compat.like_optax.recipes import (
     scale_by_learning_rate as scale_by_learning_rate,
     stateless_with_tree_map as stateless_with_tree_map,
     trace as trace,
+)
+from gradx.compat.like_optax.schedules import (
+    exponential_decay as exponential_decay,
+    linear_schedule as linear_schedule,
+    piecewise_constant_schedule as piecewise_constant_schedule,
+    piecewise_interpolate_schedule as piecewise_interpolate_schedule,
+    polynomial_schedule as polynomial_schedule,
+    warmup_cosine_decay_schedule as warmup_cosine_decay_schedule,
 )
 from gradx.compat.like_optax.searches import (
     scale_by_backtracking_linesearch as scale_by_backtracking_linesearch,
