@@ -130,6 +130,16 @@ def test_normuon_of_equal_neurons_is_muon():
     np.testing.assert_allclose(first(gradx.scale_by_normuon(), g), scaled, atol=1e-5)
 
 
+@pytest.mark.parametrize("make", [gradx.scale_by_normuon, gradx.scale_by_adamuon, gradx.scale_by_polargrad])
+def test_nesterov_is_the_mean_of_the_next_step(make):
+    """For the same gradient; PyTorch's too."""
+    first_g, g, tx = draw(4, 6), draw(4, 6, seed=1), make(0.5, nesterov=True, weight_dimension_numbers=False)
+    _, state = tx.update(first_g, tx.init(g))
+    updates, _ = tx.update(g, state)
+    mean = 0.25 * first_g + 0.5 * g
+    np.testing.assert_allclose(updates, 0.5 * mean + 0.5 * g, rtol=1e-6)
+
+
 # Dion
 
 
