@@ -206,7 +206,7 @@ def test_dion2_takes_the_largest_rows_and_the_others_wait():
     g = jnp.diag(jnp.array([1.0, 5.0, 3.0, 2.0])) @ orthogonal(4, 6)
     tx = gradx.scale_by_dion2(one_in=2, decay=0.5)
     state, used = tx.init(g), []
-    for _ in range(8):
+    for _ in range(24):
         u, after = tx.update(g, state)
         rows = np.flatnonzero(np.abs(u).sum(axis=1) > 1e-6)
         used.append(rows.tolist())

@@ -268,8 +268,9 @@ LAYERWISE = [
     Row(gradx.scale_by_scion(), trains=False),
     Row(gradx.scale_by_scion("sign", radius=3.0), trains=False),
     Row(gradx.scale_by_scion("vectors"), trains=False),
-    Row(gradx.polargrad(0.05, adam_learning_rate=0.01, weight_dimension_numbers=is_matrix)),
-    Row(gradx.scale_by_polargrad(), trains=False),
+    # ten steps of Newton-Schulz enlarge the rounding of a small direction beyond float16's own
+    Row(gradx.polargrad(0.05, adam_learning_rate=0.01, weight_dimension_numbers=is_matrix), skip=("low_precision",)),
+    Row(gradx.scale_by_polargrad(), trains=False, skip=("low_precision",)),
     Row(gradx.scale_by_shape(consistent_rms=0.2), trains=False),
     Row(gradx.galore(0.05, rank=2)),
     # the gradient as that of one example

@@ -145,8 +145,7 @@ def muon(
       weight_decay_mask: where matrices decay, as in `add_decayed_weights`.
       nesterov: use the momentum of the next step, in both.
       adam_b1, adam_b2, adam_eps_root, adam_weight_decay, adam_learning_rate: those of `adamw`; None shares the rate.
-      muon_weight_dimension_numbers: which leaves are matrices, as `weight_dimension_numbers` of `scale_by_muon`; None
-        asks `gradx.roles.infer`, which `lambda params: gradx.roles.infer(params, {"*/out/kernel": "head"})` overrides.
+      muon_weight_dimension_numbers: which leaves are matrices, as in `scale_by_muon`; None asks `gradx.roles.infer`.
       consistent_rms, shape_scaling: the factor of a matrix, as in `scale_by_shape`; "moonlight" goes with Adam's rates.
       cautious_decay: let matrices decay only where the step goes the same way, as in `add_cautious_decayed_weights`.
 

@@ -49,7 +49,7 @@ def _may_be_last(leaf: Leaf, role: Role, root: int) -> bool:
     is_counted = any(letter.isdigit() for letter in "".join(layer))
     layout = role.layout
     is_plain = role.kind == "matrix" and layout is not None and (len(layout.rows), *layout[1:]) == (1, layout[1][:1], 1)
-    return is_plain and is_at_root and (is_counted or bool(leaf.layer_words & LAST))
+    return is_plain and is_at_root and not leaf.is_of_experts and (is_counted or bool(leaf.layer_words & LAST))
 
 
 def _taken_in(leaf: Leaf, role: Role | None) -> set[int]:

@@ -108,6 +108,11 @@ class Leaf(NamedTuple):
         return bool(said & EMBEDDINGS) and not said & EMBEDDED
 
     @property
+    def is_of_experts(self) -> bool:
+        """Whether it belongs to a mixture of experts, and not to attention in it."""
+        return not self.layer_words & QUERIES and any(set(words(part)) & EXPERTS for part in self.parts)
+
+    @property
     def has_outputs_first(self) -> bool:
         """Whether its axes stand in PyTorch's order: (out, in, ...)."""
         return "weight" in self.words

@@ -4,7 +4,7 @@ from collections import defaultdict
 
 from gradx.matrices import Layout
 from gradx.roles.kernels import Kernel, Undecided, is_window, layout_of
-from gradx.roles.names import BIASES, EXPERTS, HIDDEN, QUERIES, SCALES, TABLES, Leaf, biases, is_head, is_norm, words
+from gradx.roles.names import BIASES, HIDDEN, SCALES, TABLES, Leaf, biases, is_head, is_norm
 from gradx.roles.role import Kind, Role
 from gradx.roles.stacking import depths
 
@@ -91,12 +91,7 @@ class Reader:
     def shape(self, i: int) -> tuple[int, ...]:
         """Return the shape of a leaf behind the axes of stacked layers, and behind that of experts."""
         shape = self.leaves[i].shape[self.depths[i] :]
-        kernel = self.kernel_of.get(i, i)
-        behind = self.leaves[kernel].shape[self.depths[kernel] :]
-        is_of_experts = self.leaves[kernel].is_kernel and len(behind) == 3 and self.is_expert(kernel)
-        return shape[1:] if is_of_experts else shape
-
-    def is_expert(self, i: int) -> bool:
-        """Whether the first axis of a kernel with three counts experts."""
-        leaf = self.leaves[i]
-        return not leaf.layer_words & QUERIES and any(set(words(part)) & EXPERTS for part in leaf.parts)
+        k = self.kernel_of.get(i, i)
+        kernel = self.leaves[k]
+        has_experts = kernel.is_of_experts and kernel.is_kernel and len(kernel.shape) - self.depths[k] == 3
+        return shape[1:] if has_experts else shape

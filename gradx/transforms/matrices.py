@@ -185,7 +185,9 @@ def by_role(
             for rule, x in zip(rules, leaves, strict=True)
         ]
         labels = treedef.unflatten([label_of(*pair) for pair in zip(rules, layouts, strict=True)])
-        told = {label: _told(part, treedef.unflatten(layouts)) for label, part in transforms.items()}
+        told: dict[Any, GradientTransformation] = {
+            label: _told(part, treedef.unflatten(layouts)) for label, part in transforms.items()
+        }
         return partition(told, labels)
 
     def init(params: Params) -> State:

@@ -101,6 +101,8 @@ s = shape
         # experts
         ({"moe": {"w1": s(4, 8, 6), "b1": s(4, 6)}}, "moe/w1", matrix((1,), (2,))),
         ({"moe": {"w1": s(4, 8, 6), "b1": s(4, 6)}}, "moe/b1", Role("bias")),
+        ({"moe": {"router": s(8, 4), "w1": s(4, 8, 6), "b1": s(4, 6)}}, "moe/w1", matrix((1,), (2,))),
+        ({"moe": {"router": s(8, 4), "w1": s(4, 8, 6), "w2": s(4, 6, 8)}}, "moe/w2", matrix((1,), (2,))),
         # adapters
         ({"lora_a": s(8, 2), "lora_b": s(2, 8)}, "lora_b", matrix((0,), (1,))),
     ],
@@ -247,6 +249,7 @@ def test_last_layers_without_a_name_for_it_are_heads(name):
     "params",
     [
         {"kernel": shape(3, 2), "bias": shape(2)},  # the only layer
+        {"Dense_0": {"kernel": shape(3, 2), "bias": shape(2)}},
         {"Dense_0": {"kernel": shape(20, 8)}, "Dense_1": {"kernel": shape(8, 20)}},  # an autoencoder
         {"encoder": {"Dense_0": {"kernel": shape(20, 8)}}, "decoder": {"Dense_1": {"kernel": shape(8, 5)}}},
         {"embedding": shape(9, 4), "blocks": {"Dense_0": {"kernel": shape(4, 7)}}},

@@ -187,8 +187,8 @@ def div(tree_x: PyTree, tree_y: PyTree) -> PyTree:
     """Return x / y, as the leaves themselves divide.
 
     >>> from gradx.compat.optax import tree_utils
-    >>> tree_utils.tree_div({"a": 1.0}, {"a": 2.0})
-    {'a': 0.5}
+    >>> float(tree_utils.tree_div({"a": 1.0}, {"a": 2.0})["a"])
+    0.5
     """
     return jax.tree.map(operator.truediv, tree_x, tree_y)
 
