@@ -21,7 +21,8 @@ from gradx.arguments import Arguments
 from gradx.typing import Decay, LearningRate
 
 PACKAGES = ["assignment", "diagnose", "linalg", "losses", "microbatching", "optimizers", "perturbations", "projections"]
-PACKAGES += ["recipes", "schedules", "second_order", "testing", "transforms", "tree", "tune", "viz", "wrappers"]
+PACKAGES += ["recipes", "schedules", "second_order", "sharding", "testing", "transforms", "tree", "tune", "viz"]
+PACKAGES += ["wrappers"]
 MODULES = ["gradx", *(f"gradx.{name}" for name in PACKAGES)]
 ROOT = Path(gradx.__file__).parent
 
