@@ -46,7 +46,7 @@ def no_sync(tx: AccumulatedTransformation, axis: Axes = "data", specs: PyTree | 
         mesh = _context(axis)
         own = sp.own_specs("no_sync", params, mesh, axis, specs)
         state = run_init(stepwise, _each(params, own, mesh, axis))
-        return state._replace(acc_grads=_placed(state.acc_grads, own, mesh, axis))
+        return sp.tied(state._replace(acc_grads=_placed(state.acc_grads, own, mesh, axis)), params)
 
     def update(updates: Updates, state: State, params: Params, **extras: Any) -> tuple[Updates, State]:
         mesh = _context(axis)

@@ -5,6 +5,7 @@ split, and JAX's own rules carry that through whatever the state is made by: zer
 memories of several steps.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,7 +17,19 @@ from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionS
 
 from gradx import checks, tree
 from gradx.sharding.offload import check_memory
-from gradx.sharding.specs import AnyMesh, Axes, full, names_in, names_of, parts_of, place, required_mesh, spec_of, split
+from gradx.sharding.specs import (
+    AnyMesh,
+    Axes,
+    full,
+    names_in,
+    names_of,
+    parts_of,
+    place,
+    required_mesh,
+    spec_of,
+    split,
+    tied,
+)
 from gradx.typing import Params, PyTree, State
 
 Rule = str | Callable[[str, jax.ShapeDtypeStruct, jax.ShapeDtypeStruct | None], PartitionSpec]
@@ -134,7 +147,7 @@ def init(
         x = place(x, sharding.mesh, sharding.spec)
         return jax.device_put(x, jax.memory.Space.Host) if memory_kind == "pinned_host" and x.ndim else x
 
-    return jax.tree.map(put, tx.init(params), shardings)
+    return tied(jax.tree.map(put, tx.init(params), shardings), params)
 
 
 def plan(tx: Any, params: Params, specs: PyTree, mesh: AnyMesh, rule: Rule, axis: Axes) -> tuple[list[Leaf], Any]:
@@ -198,11 +211,22 @@ def _followed(tx: Any, shapes: Params, specs: PyTree, mesh: AnyMesh) -> tuple[St
         state = jax.eval_shape(tx.init, shapes)
     treedef = jax.tree.structure(shapes)
     indices = treedef.unflatten(range(treedef.num_leaves))
-    with jax.sharding.use_abstract_mesh(explicit):
-        owners = tree.map_params(
-            tx, lambda leaf, param, i: i, state, shapes, indices, transform_non_params=lambda node: -1
-        )
+    try:
+        with jax.sharding.use_abstract_mesh(explicit):
+            owners = tree.map_params(tx, lambda leaf, param, i: i, state, shapes, indices, transform_non_params=_none)
+    except Exception:  # an init that does not take the boxes in which parameters are marked
+        owners = tree.map_with_path(functools.partial(_named_by, tree.paths(shapes)), state)
     return state, owners
+
+
+def _none(x: Any) -> int:
+    return -1
+
+
+def _named_by(names: list[str], path: str, x: Any) -> int:
+    """Return the index of the parameter with whose name a path ends, the longest of several."""
+    found = [i for i, name in enumerate(names) if name and f"/{path}".endswith(f"/{name}")]
+    return max(found, key=lambda i: len(names[i]), default=-1)
 
 
 def _reason(
@@ -227,10 +251,14 @@ def _reason(
 
 
 def _check_divides(path: str, value: jax.ShapeDtypeStruct, mesh: AnyMesh, spec: PartitionSpec) -> None:
+    fault = f"it has {value.ndim} axes" if len(spec) > value.ndim else ""
     try:
-        NamedSharding(mesh, spec).shard_shape(value.shape)
+        if not fault:
+            NamedSharding(mesh, spec).shard_shape(value.shape)
     except ValueError as error:
-        raise ValueError(f"state_shardings: {checks.describe(value)} at '{path}' as {spec}: {error}") from error
+        fault = str(error)
+    if fault:
+        raise ValueError(f"state_shardings: {checks.describe(value)} at '{path}' cannot be split as {spec}: {fault}")
 
 
 def _bytes(value: jax.ShapeDtypeStruct, shape: tuple[int, ...]) -> int:

@@ -30,18 +30,21 @@ def offload(tx: GradientTransformation) -> Any:
         return jax.tree.map(_to_host, run_init(tx, params))
 
     def update(updates: Updates, state: State, params: Params | None = None, **extras: Any) -> tuple[Updates, State]:
-        here = jax.tree.map(lambda x: jax.device_put(x, jax.memory.Space.Device), state)
-        updates, here = run_update(tx, updates, here, params, extras)
+        updates, here = run_update(tx, updates, jax.tree.map(_to_device, state), params, extras)
         return updates, jax.tree.map(_to_host, here)
 
     return Wrapper(init, update, lambda state: [("", tx, state)])
 
 
+def _to_device(x: jax.Array) -> jax.Array:
+    return x if jax.typeof(x).memory_space == jax.memory.Space.Device else jax.device_put(x, jax.memory.Space.Device)
+
+
 def _to_host(x: jax.Array) -> jax.Array:
     if not x.ndim:
         return x
-    if not isinstance(x, Tracer):
-        check_memory("offload", next(iter(x.sharding.device_set)), HOST)
+    device = jax.devices()[0] if isinstance(x, Tracer) else next(iter(x.sharding.device_set))
+    check_memory("offload", device, HOST)
     return jax.device_put(x, jax.memory.Space.Host)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
@@ -146,6 +147,19 @@ def place(x: Any, mesh: AnyMesh, spec: PartitionSpec) -> jax.Array:
 def without(spec: PartitionSpec, axis: Axes) -> PartitionSpec:
     """Return the spec without the mesh axis."""
     return only(spec, names_in(spec) - set(names_of(axis)))
+
+
+def tied(state: PyTree, params: PyTree) -> PyTree:
+    """Return the state, a leaf of it tied to a parameter in a trace.
+
+    `jit` drops arguments that nothing uses, as a state of zeros uses none, and would run on one device then.
+    """
+    used = next((x for x in jax.tree.leaves(params) if isinstance(x, Tracer)), None)
+    leaves, treedef = jax.tree.flatten(state)
+    chosen = next((i for i, x in enumerate(leaves) if jnp.issubdtype(x.dtype, np.number)), None)
+    if used is not None and chosen is not None:
+        leaves[chosen], _ = jax.lax.optimization_barrier((leaves[chosen], used))
+    return treedef.unflatten(leaves)
 
 
 def names_with(mesh: AnyMesh, kind: AxisType) -> set[str]:

@@ -44,7 +44,7 @@ def zero1(tx: GradientTransformation, axis: Axes = "data", specs: PyTree | None 
         own = sp.own_specs("zero1", params, mesh, axis, specs)
         state = run_init(tx, _put(params, sp.parts_of(params, own, mesh, axis), mesh))
         _, kept = _layouts(tx, params, own, mesh, axis)
-        return _put(state, kept, mesh)
+        return sp.tied(_put(state, kept, mesh), params)
 
     def update(updates: Updates, state: State, params: Params | None = None, **extras: Any) -> tuple[Updates, State]:
         mesh = _mesh(axis, updates, params, state)

@@ -1,6 +1,7 @@
 """Meshes of virtual devices, a problem that lies on them, and what a compiled step communicates."""
 
 import re
+from collections import Counter
 
 import jax
 import jax.numpy as jnp
@@ -23,21 +24,39 @@ def put(mesh, tree, spec=P()):
 
 
 def collectives(compiled):
-    """Count what a program communicates; sums of single numbers, as for a norm, apart from those of arrays."""
-    counts = {}
+    """Count the arrays that a program communicates, single numbers apart: a collective may take several together."""
+    counts = Counter()
     text = compiled if isinstance(compiled, str) else compiled.as_text()
     for result, name in re.findall(rf"= (.*?) ({'|'.join(COLLECTIVES)})(?:-start)?\(", text):
-        is_scalar = all(not sizes for sizes in re.findall(r"\w+\[([\d,]*)\]", result))
-        key = f"{name} of a scalar" if is_scalar else name
-        counts[key] = counts.get(key, 0) + 1
-    return counts
+        for sizes in re.findall(r"\w+\[([\d,]*)\]", result):
+            counts[name if sizes else f"{name} of a scalar"] += 1
+    return dict(counts)
+
+
+def branches_of(compiled):
+    """Return the text of the branches of conditionals, and the text of all else."""
+    blocks = dict(re.findall(r"^(?:ENTRY )?(%[\w.\-]+) .*?\{\n(.*?)^\}", compiled.as_text(), flags=re.S | re.M))
+    named = re.findall(r"(?:true_computation|false_computation)=(%[\w.\-]+)", compiled.as_text())
+    for several in re.findall(r"branch_computations=\{(.*?)\}", compiled.as_text()):
+        named += several.split(", ")
+    inside = "".join(blocks[name] for name in set(named))
+    return inside, "".join(block for name, block in blocks.items() if name not in named)
+
+
+def loops_of(compiled):
+    """Return the text of the bodies of loops, and the text of all else."""
+    blocks = dict(re.findall(r"^(?:ENTRY )?(%[\w.\-]+) .*?\{\n(.*?)^\}", compiled.as_text(), flags=re.S | re.M))
+    named = set(re.findall(r"body=(%[\w.\-]+)", compiled.as_text()))
+    return "".join(blocks[name] for name in named), "".join(x for name, x in blocks.items() if name not in named)
 
 
 def params():
     rng = np.random.default_rng(0)
     shapes = {"hidden": {"kernel": (12, 16), "bias": (16,)}, "out": {"kernel": (16, 3), "bias": (3,)}}
     return jax.tree.map(
-        lambda shape: jnp.asarray(rng.normal(size=shape) / 4, jnp.float32), shapes, is_leaf=lambda x: isinstance(x, tuple)
+        lambda shape: jnp.asarray(rng.normal(size=shape) / 4, jnp.float32),
+        shapes,
+        is_leaf=lambda x: isinstance(x, tuple),
     )
 
 

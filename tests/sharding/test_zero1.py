@@ -1,14 +1,13 @@
 """ZeRO-1: what it communicates, what each device holds, and that it trains as one device does."""
 
 import jax
-import jax.numpy as jnp
 import pytest
 from jax.sharding import PartitionSpec as P
 
 import gradx
 from gradx.sharding import data_parallel, zero1
 from tests.sharding import devices
-from tests.sharding.devices import AUTO, KINDS, assert_close, collectives, mesh_of, put
+from tests.sharding.devices import KINDS, assert_close, collectives, mesh_of, put
 
 STEPS = 4
 
