@@ -89,7 +89,8 @@ def closed(stacked: PyTree, own: PyTree, parts: PyTree, mesh: AnyMesh, axis: Axe
         return jax.lax.psum_scatter(x, names, scatter_dimension=changed[0], tiled=True) / devices
 
     in_specs = [PartitionSpec(axis, *spec) for spec in own]
-    return treedef.unflatten(sp.on_shards(reduce, mesh, axis, (in_specs,), parts)(leaves))
+    # Over all axes of the mesh: beside one that is not mapped over, XLA gathers what a reduce-scatter needs.
+    return treedef.unflatten(jax.shard_map(reduce, mesh=mesh, in_specs=(in_specs,), out_specs=parts)(leaves))
 
 
 def _on_own_rows(fun: Callable, mesh: AnyMesh, axis: Axes, out: PyTree, batched: set[int]) -> Callable:

@@ -5,7 +5,7 @@ split, and JAX's own rules carry that through whatever the state is made by: zer
 memories of several steps.
 """
 
-import functools
+import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -30,6 +30,7 @@ from gradx.sharding.specs import (
     split,
     tied,
 )
+from gradx.tree import states
 from gradx.typing import Params, PyTree, State
 
 Rule = str | Callable[[str, jax.ShapeDtypeStruct, jax.ShapeDtypeStruct | None], PartitionSpec]
@@ -165,7 +166,7 @@ def plan(tx: Any, params: Params, specs: PyTree, mesh: AnyMesh, rule: Rule, axis
     known = list(zip(names, jax.tree.leaves(shapes), jax.tree.leaves(specs), strict=True))
     largest = max((x.size for _, x, _ in known), default=0)
     leaves = []
-    for path, x, owner in zip(tree.paths(state), jax.tree.leaves(state), jax.tree.leaves(owners), strict=True):
+    for path, x, owner in zip(tree.paths(state), jax.tree.leaves(state), owners, strict=True):
         param = None if owner < 0 else known[owner]
         value = jax.ShapeDtypeStruct(x.shape, x.dtype)
         used = spec_of(x)
@@ -193,37 +194,37 @@ def _planned(
     return found, *plan(tx, params, jax.tree.map(spec_of, params), found, rule, axis)
 
 
-def _followed(tx: Any, shapes: Params, specs: PyTree, mesh: AnyMesh) -> tuple[State, PyTree]:
+def _followed(tx: Any, shapes: Params, specs: PyTree, mesh: AnyMesh) -> tuple[State, list[int]]:
     """Return the shapes of the state, split as they follow the parameters, and for each leaf the parameter's index.
 
-    The index is -1 for what belongs to no parameter. An init that explicit axes refuse (the factors of a matrix that is
-    spread over devices, say) runs on whole parameters, and nothing follows them but by its shape.
+    The index is -1 for what belongs to no parameter. An init of others that does not take the boxes in which parameters
+    are marked runs without, and names tell whose a leaf is; one that explicit axes refuse (products of what is spread
+    over devices, say) runs on whole parameters, and what has the shape of its parameter follows it.
     """
     explicit = AbstractMesh(mesh.axis_sizes, mesh.axis_names, axis_types=(AxisType.Explicit,) * len(mesh.axis_names))
 
     def typed(x: Any, spec: PartitionSpec) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(explicit, spec))
 
-    try:
-        with jax.sharding.use_abstract_mesh(explicit):
-            state = jax.eval_shape(tx.init, jax.tree.map(typed, shapes, specs))
-    except Exception:  # whatever it is, init raises it on whole parameters too, or it was due to the types
-        state = jax.eval_shape(tx.init, shapes)
-    treedef = jax.tree.structure(shapes)
-    indices = treedef.unflatten(range(treedef.num_leaves))
-    try:
-        with jax.sharding.use_abstract_mesh(explicit):
-            owners = tree.map_params(tx, lambda leaf, param, i: i, state, shapes, indices, transform_non_params=_none)
-    except Exception:  # an init that does not take the boxes in which parameters are marked
-        owners = tree.map_with_path(functools.partial(_named_by, tree.paths(shapes)), state)
-    return state, owners
+    split_shapes = jax.tree.map(typed, shapes, specs)
+    with jax.sharding.use_abstract_mesh(explicit):
+        try:
+            nodes, treedef = jax.tree.flatten(states.marked_init(tx, split_shapes), is_leaf=states.is_marked)
+            owned = [(x.value, x.index) if states.is_marked(x) else (x, -1) for x in nodes]
+            owners = [index for node, index in owned for _ in jax.tree.leaves(node)]
+            return treedef.unflatten([node for node, _ in owned]), owners
+        except Exception:  # what is wrong for other reasons is so below too
+            with contextlib.suppress(Exception):
+                return _with_owners(jax.eval_shape(tx.init, split_shapes), shapes)
+    return _with_owners(jax.eval_shape(tx.init, shapes), shapes)
 
 
-def _none(x: Any) -> int:
-    return -1
+def _with_owners(state: State, params: Params) -> tuple[State, list[int]]:
+    names = tree.paths(params)
+    return state, [_named_by(names, path) for path in tree.paths(state)]
 
 
-def _named_by(names: list[str], path: str, x: Any) -> int:
+def _named_by(names: list[str], path: str) -> int:
     """Return the index of the parameter with whose name a path ends, the longest of several."""
     found = [i for i, name in enumerate(names) if name and f"/{path}".endswith(f"/{name}")]
     return max(found, key=lambda i: len(names[i]), default=-1)

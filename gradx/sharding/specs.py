@@ -177,16 +177,6 @@ def only(spec: PartitionSpec, names: set[str]) -> PartitionSpec:
     return PartitionSpec(*map(kept, spec))
 
 
-def on_shards(f: Callable, mesh: AnyMesh, axis: Axes, specs: tuple, out_specs: Any, **options: Any) -> Callable:
-    """Return `f` of the shards along the mesh axis: a shard_map over it, and over the explicit axes beside it.
-
-    JAX has no reduce-scatter of an array that is split over explicit axes too unless the map is over all of them.
-    """
-    manual = set(names_of(axis)) | names_with(mesh, AxisType.Explicit)
-    chosen = jax.tree.map(lambda spec: only(spec, manual), (specs, out_specs))
-    return jax.shard_map(f, mesh=mesh, axis_names=manual, in_specs=chosen[0], out_specs=chosen[1], **options)
-
-
 def _sharding_of(x: Any) -> Any:
     if isinstance(x, Tracer):
         return jax.typeof(x).sharding

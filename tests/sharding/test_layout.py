@@ -89,17 +89,16 @@ def test_nested_states(tx):
     assert gradx.tree.get(b, "mu")["bias"] == P("model")
 
 
-@pytest.mark.parametrize(
-    "tx",
-    [optax.adamw(0.1), optax.chain(optax.trace(0.9), optax.scale_by_factored_rms(min_dim_size_to_factor=2))],
-    ids=["adamw", "factored"],
-)
-def test_states_of_optax(tx):
+def test_states_of_optax():
     params = shapes(mesh_2d())
-    found = state_shardings(tx, params)
-    assert specs_of(found)[0][0 if len(found[0]) == 1 else 1]["kernel"] == P("data", "model")
-    shape_of = jax.tree.map(lambda x, sharding: sharding.shard_shape(x.shape), jax.eval_shape(tx.init, params), found)
-    assert jax.tree.structure(shape_of, is_leaf=lambda x: isinstance(x, tuple)) is not None
+    adam = specs_of(state_shardings(optax.adamw(optax.linear_schedule(0.1, 0.0, 5)), params))
+    assert adam[0].mu == adam[0].nu == SPECS
+    trace, factored = specs_of(
+        state_shardings(optax.chain(optax.trace(0.9), optax.scale_by_factored_rms(min_dim_size_to_factor=2)), params)
+    )
+    assert trace.trace == SPECS
+    assert factored.v["bias"] == P("model")
+    assert factored.v_row["kernel"] == P()  # zeros of a shape: which axis they go along they do not say
 
 
 def test_an_init_that_explicit_axes_refuse():
@@ -323,3 +322,14 @@ def test_axes_of_both_kinds():
     updates, state = jax.jit(tx.update)(params, state, params)
     assert updates["w"].addressable_shards[0].data.shape == (8, 4)
     assert state[0].mu["w"].addressable_shards[0].data.shape == (4, 4)
+
+
+def test_an_init_that_looks_at_single_parameters():
+    """It does not take marked ones: names tell whose its leaves are."""
+
+    def start(params):
+        return {"sums": {"kernel": params["kernel"].sum(1)}, "kernel": 2 * params["kernel"], "bias": jnp.zeros(8)}
+
+    tx = gradx.GradientTransformation(start, lambda updates, state, params=None: (updates, state))
+    found = specs_of(state_shardings(tx, shapes(mesh_2d())))
+    assert found == {"sums": {"kernel": P("data")}, "kernel": P("data", "model"), "bias": P("model")}
