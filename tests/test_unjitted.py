@@ -7,6 +7,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import gradx
+from gradx import eager
 
 W = jnp.ones(3)
 PAIR = {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}

@@ -104,7 +104,8 @@ def _same(stacked: PyTree, own: PyTree, mesh: AnyMesh, axis: Axes) -> PyTree:
     """Return what is the same along the first axis, which goes over the devices, without it: nothing moves."""
 
     def same(x: jax.Array, spec: PartitionSpec) -> jax.Array:
-        specs = {"in_specs": PartitionSpec(axis, *spec), "out_specs": spec}
-        return jax.shard_map(lambda x: x[0], mesh=mesh, check_vma=False, **specs)(x)  # that it is the same is our word
+        stacked = PartitionSpec(axis, *spec)
+        # Unchecked: that it is the same is our word.
+        return jax.shard_map(lambda x: x[0], mesh=mesh, in_specs=stacked, out_specs=spec, check_vma=False)(x)
 
     return sp.map_leaves(same, stacked, own)

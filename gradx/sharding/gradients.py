@@ -117,7 +117,7 @@ def _on_own_rows(fun: Callable, mesh: AnyMesh, axis: Axes, out: PyTree, batched:
         return sp.place(x, mesh, PartitionSpec(axis, *sp.spec_of(x)[1:]))
 
     def mapped(*args: Any) -> Any:
-        args = [jax.tree.map(rows, x) if i in batched else x for i, x in enumerate(args)]
+        args = tuple(jax.tree.map(rows, x) if i in batched else x for i, x in enumerate(args))
         specs = tuple(PartitionSpec(axis) if i in batched else PartitionSpec() for i in range(len(args)))
         out_specs = jax.tree.map(lambda kind: PartitionSpec() if kind == "mean" else PartitionSpec(axis), out)
         return jax.shard_map(local, mesh=mesh, axis_names=set(names), in_specs=specs, out_specs=out_specs)(*args)

@@ -16,7 +16,7 @@ from jax.core import Tracer
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from gradx import checks, tree
-from gradx.sharding.offload import check_memory
+from gradx.sharding.offload import HOST, check_memory
 from gradx.sharding.specs import (
     AnyMesh,
     Axes,
@@ -86,12 +86,12 @@ def state_shardings(
     >>> layout[0].mu["w"].spec, layout[0].count.spec
     (P('data', None), P())
     """
-    mesh, leaves, treedef = _planned("state_shardings", tx, params, mesh, rule, axis)
-    if memory_kind is not None and isinstance(mesh, Mesh):
-        check_memory("state_shardings", mesh.devices.flat[0], memory_kind)
+    where, leaves, treedef = _planned("state_shardings", tx, params, mesh, rule, axis)
+    if memory_kind is not None and isinstance(where, Mesh):
+        check_memory("state_shardings", where.devices.flat[0], memory_kind)
 
     def sharding(leaf: Leaf) -> NamedSharding:
-        return NamedSharding(mesh, leaf.kept, memory_kind=memory_kind if leaf.value.ndim else None)
+        return NamedSharding(where, leaf.kept, memory_kind=memory_kind if leaf.value.ndim else None)
 
     return treedef.unflatten(list(map(sharding, leaves)))
 
@@ -109,13 +109,13 @@ def describe_shardings(
     data 1, rule zero1: 32 bytes of state, 32 on each device
     0/trace/w  float32[4,2]  P('data', None)  as w, split over 'data'
     """
-    mesh, leaves, _ = _planned("describe_shardings", tx, params, mesh, rule, axis)
+    where, leaves, _ = _planned("describe_shardings", tx, params, mesh, rule, axis)
     whole = sum(_bytes(leaf.value, leaf.value.shape) for leaf in leaves)
-    each = sum(_bytes(leaf.value, NamedSharding(mesh, leaf.kept).shard_shape(leaf.value.shape)) for leaf in leaves)
+    each = sum(_bytes(leaf.value, NamedSharding(where, leaf.kept).shard_shape(leaf.value.shape)) for leaf in leaves)
     rows = [(leaf.path, checks.describe(leaf.value), str(leaf.kept), leaf.why) for leaf in leaves]
     widths = [max((len(row[i]) for row in rows), default=0) for i in range(3)]
     lines = ["  ".join([*(x.ljust(n) for x, n in zip(row, widths, strict=False)), row[3]]) for row in rows]
-    axes = " x ".join(f"{name} {size}" for name, size in mesh.shape.items())
+    axes = " x ".join(f"{name} {size}" for name, size in where.shape.items())
     shown = rule if isinstance(rule, str) else getattr(rule, "__name__", rule)
     return "\n".join([f"{axes}, rule {shown}: {whole} bytes of state, {each} on each device", *lines])
 
@@ -144,9 +144,12 @@ def init(
     if not any(isinstance(x, Tracer) for x in jax.tree.leaves(params)):
         return jax.jit(tx.init, out_shardings=shardings)(params)
 
+    if memory_kind not in (None, "device", HOST):
+        raise ValueError(f"init: in a trace JAX knows of no memory but the device's and {HOST!r}, got {memory_kind!r}")
+
     def put(x: jax.Array, sharding: NamedSharding) -> jax.Array:
         x = place(x, sharding.mesh, sharding.spec)
-        return jax.device_put(x, jax.memory.Space.Host) if memory_kind == "pinned_host" and x.ndim else x
+        return jax.device_put(x, jax.memory.Space.Host) if memory_kind == HOST and x.ndim else x
 
     return tied(jax.tree.map(put, tx.init(params), shardings), params)
 
@@ -187,7 +190,7 @@ def plan(tx: Any, params: Params, specs: PyTree, mesh: AnyMesh, rule: Rule, axis
 
 def _planned(
     owner: str, tx: Any, params: Params, mesh: Mesh | None, rule: Rule, axis: Axes
-) -> tuple[Any, list[Leaf], Any]:
+) -> tuple[AnyMesh, list[Leaf], Any]:
     if isinstance(rule, str) and rule not in RULES:
         raise ValueError(f"{owner}: rule must be one of {RULES} or a function, got {rule!r}")
     found = required_mesh(owner, mesh, params, axis if rule == "zero1" else None)
@@ -237,18 +240,15 @@ def _reason(
         return "by the rule"
     followed = "" if param is None else f"as {param[0]}" if value.shape == param[1].shape else f"from {param[0]}"
     if kept != used:
-        return f"{followed or 'all parameters'}, split over {axis!r} by itself"
+        return f"{followed or 'from all parameters'}, split over {axis!r} by itself"
     if names_in(used):
-        return (
-            f"{followed}, split over {axis!r}" if rule == "zero1" and names_in(used) & set(names_of(axis)) else followed
-        )
+        is_split = rule == "zero1" and names_in(used) & set(names_of(axis))
+        return (followed or "from all parameters") + f", split over {axis!r}" * bool(is_split)
     if not value.ndim:
         return "replicated: a scalar"
     if param is None:
         return "replicated: of no parameter"
-    if rule == "zero1":
-        return f"replicated: {followed}, no axis that {axis!r} divides"
-    return f"replicated: {followed}"
+    return f"replicated: {followed}" + f", no axis that {axis!r} divides" * (rule == "zero1")
 
 
 def _check_divides(path: str, value: jax.ShapeDtypeStruct, mesh: AnyMesh, spec: PartitionSpec) -> None:

@@ -30,8 +30,8 @@ def offload(tx: GradientTransformation) -> Any:
         return jax.tree.map(_to_host, run_init(tx, params))
 
     def update(updates: Updates, state: State, params: Params | None = None, **extras: Any) -> tuple[Updates, State]:
-        updates, here = run_update(tx, updates, jax.tree.map(_to_device, state), params, extras)
-        return updates, jax.tree.map(_to_host, here)
+        updates, new = run_update(tx, updates, jax.tree.map(_to_device, state), params, extras)
+        return updates, jax.tree.map(_to_host, new)
 
     return Wrapper(init, update, lambda state: [("", tx, state)])
 
@@ -48,7 +48,7 @@ def _to_host(x: jax.Array) -> jax.Array:
     return jax.device_put(x, jax.memory.Space.Host)
 
 
-def check_memory(owner: str, device: jax.Device, kind: str) -> None:
+def check_memory(owner: str, device: Any, kind: str) -> None:
     """Raise ValueError unless the device reaches a memory of that kind."""
     kinds = [memory.kind for memory in device.addressable_memories()]
     if kind not in kinds:

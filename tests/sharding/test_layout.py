@@ -97,8 +97,11 @@ def test_states_of_optax():
         state_shardings(optax.chain(optax.trace(0.9), optax.scale_by_factored_rms(min_dim_size_to_factor=2)), params)
     )
     assert trace.trace == SPECS
-    assert factored.v["bias"] == P("model")
-    assert factored.v_row["kernel"] == P()  # zeros of a shape: which axis they go along they do not say
+    assert (factored.v["bias"], factored.v_row["kernel"], factored.v_col["kernel"]) == (
+        P("model"),
+        P("data"),
+        P("model"),
+    )
 
 
 def test_an_init_that_explicit_axes_refuse():
@@ -333,3 +336,16 @@ def test_an_init_that_looks_at_single_parameters():
     tx = gradx.GradientTransformation(start, lambda updates, state, params=None: (updates, state))
     found = specs_of(state_shardings(tx, shapes(mesh_2d())))
     assert found == {"sums": {"kernel": P("data")}, "kernel": P("data", "model"), "bias": P("model")}
+
+
+def test_the_longest_name_tells_whose_a_leaf_is():
+    def start(params):
+        return {"m": {"a": {"w": jnp.zeros(params["a"]["w"].shape)}, "w": jnp.zeros(params["w"].shape)}}
+
+    tx = gradx.GradientTransformation(start, lambda updates, state, params=None: (updates, state))
+    mesh = mesh_2d()
+    params = {
+        "w": jax.ShapeDtypeStruct((8,), jnp.float32, sharding=NamedSharding(mesh, P("model"))),
+        "a": {"w": jax.ShapeDtypeStruct((8,), jnp.float32, sharding=NamedSharding(mesh, P("data")))},
+    }
+    assert specs_of(state_shardings(tx, params)) == {"m": {"a": {"w": P("data")}, "w": P("model")}}
