@@ -165,3 +165,12 @@ def test_what_a_mesh_calls_usual_is_not_so_outside():
     assert eager.are_ordinary(jnp.ones(3))
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
         assert not eager.are_ordinary(jnp.ones(3))
+
+
+@pytest.mark.parametrize("make", [gradx.adam, gradx.lbfgs, gradx.novograd, gradx.lamb], ids=lambda f: f.__name__)
+def test_shapes_stand_for_parameters_that_are_not_there_yet(make):
+    tx = gradx.chain(gradx.clip(1.0), make(0.1))
+    shapes = {"w": jax.ShapeDtypeStruct((2, 3), jnp.float32), "b": jnp.ones(3)}
+    found, expected = tx.init(shapes), tx.init({"w": jnp.zeros((2, 3)), "b": jnp.ones(3)})
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)

@@ -156,17 +156,17 @@ class Marked:
         self.value, self.index = value, index
 
     def tree_flatten_with_keys(self) -> tuple:
-        """Return the parameter under its key, and which it is."""
+        """Return the parameter under flax's key, and which it is."""
         return ((GetAttrKey("value"), self.value),), self.index
 
     @classmethod
     def tree_unflatten(cls, index: int, children: tuple) -> "Marked":
-        """Return a box with what has been made from the parameter."""
+        """Return the parameter in its box."""
         return cls(children[0], index)
 
 
 def is_marked(x: Any) -> bool:
-    """Whether `x` is what was made from a parameter."""
+    """Whether `x` is a parameter in its box."""
     return isinstance(x, Marked)
 
 
