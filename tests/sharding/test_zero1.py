@@ -87,6 +87,19 @@ def test_a_global_norm_adds_sums_of_scalars_alone(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_matrix_is_gathered_for_its_method_and_never_summed(kind):
+    tx = gradx.muon(0.05, muon_weight_dimension_numbers=None)
+    wanted, *_ = on_one_device(tx)
+    step, *start, place = on_all(zero1(tx), kind)
+    compiled = step.lower(*start, place(devices.batch(0))).compile()
+    assert_close(train(step, *start, place)[0], wanted)
+    found = collectives(compiled)
+    assert (found.pop("reduce-scatter"), found.pop("all-reduce")) == (3, 1)
+    assert found.pop("all-gather") == 3 + 1  # the hidden kernel's momentum; what is left out goes by Adam
+    assert set(found) <= {"all-reduce of a scalar"}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_gradients_that_the_compiler_sums(kind):
     """Without `data_parallel` the numbers are the same; on a CPU XLA sums gradients up whole and slices them."""
     wanted, *_ = on_one_device(OPTIMIZERS["clipped"])

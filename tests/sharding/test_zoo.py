@@ -10,12 +10,13 @@ from jax.sharding import NamedSharding, PartitionSpec as P
 import gradx
 from gradx import testing
 from gradx.sharding import state_shardings, zero1
+from gradx.sharding.layout import plan
+from gradx.sharding.specs import names_in
 from tests.sharding.devices import AUTO, EXPLICIT, mesh_of
 from tests.zoo import ZOO
 
 TOGETHER = 8
 """Rows in a program: what a program costs to start is shared."""
-CHUNKS = [ZOO[i : i + TOGETHER] for i in range(0, len(ZOO), TOGETHER)]
 STEPS = 2
 SHAPES = {"layer": {"kernel": (4, 8), "bias": (8,)}, "scale": ()}
 FSDP = {"layer": {"kernel": P("data", "model"), "bias": P("model")}, "scale": P()}
@@ -24,6 +25,31 @@ TENSOR = {"layer": {"kernel": P(None, "model"), "bias": P("model")}, "scale": P(
 
 def is_shape(x):
     return isinstance(x, tuple)
+
+
+def classes_in(state):
+    """Return the names of the classes of which a state is made."""
+    found = {type(state).__name__} if hasattr(state, "_fields") else set()
+    below = state.values() if isinstance(state, dict) else state if isinstance(state, tuple | list) else ()
+    return found.union(*map(classes_in, below))
+
+
+def chunked():
+    """Return rows side by side, and whether they are of the tail: whose states have no class that no one else has."""
+    shapes = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s, np.float32), SHAPES, is_leaf=is_shape)
+    seen, parts = set(), ([], [])
+    for row in ZOO:
+        classes = classes_in(jax.eval_shape(row.tx.init, shapes))
+        parts[classes <= seen].append(row)
+        seen |= classes
+    return [
+        (part[i : i + TOGETHER], is_tail) for is_tail, part in enumerate(parts) for i in range(0, len(part), TOGETHER)
+    ]
+
+
+CHUNKED = chunked()
+CHUNKS = [chunk for chunk, _ in CHUNKED]
+SLOW = pytest.mark.slow
 
 
 @functools.cache
@@ -91,11 +117,22 @@ def assert_lies(row, state, wanted):
 
 
 @pytest.mark.parametrize("layout", ["like_params", "zero1"])
-@pytest.mark.parametrize("kind", [AUTO, pytest.param(EXPLICIT, marks=pytest.mark.slow)], ids=str)
-@pytest.mark.parametrize("i", range(len(CHUNKS)))
+@pytest.mark.parametrize("kind", [AUTO, pytest.param(EXPLICIT, marks=SLOW)], ids=str)
+@pytest.mark.parametrize("i", [pytest.param(i, marks=SLOW if tail else ()) for i, (_, tail) in enumerate(CHUNKED)])
 def test_on_a_mesh_as_on_one_device(i, kind, layout):
     for row, got, wanted in zip(CHUNKS[i], on_mesh(CHUNKS[i], kind, layout), on_one_device(i), strict=True):
         try:
             testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
         except AssertionError as error:
             raise AssertionError(f"{row}: {error}") from error
+
+
+def test_nothing_that_divides_is_left_whole():
+    """ZeRO-1: factors, bases, projections and memories are split as moments are."""
+    mesh = mesh_of(AUTO, (2, 4), ("data", "model"))
+    shapes = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s, np.float32), SHAPES, is_leaf=is_shape)
+    for row in ZOO:
+        for leaf in plan(row.tx, shapes, TENSOR, mesh, "zero1", "data")[0]:
+            whole = [n for n, entry in zip(leaf.value.shape, leaf.kept, strict=True) if entry is None]
+            divides = leaf.param is not None and any(n and n % 2 == 0 for n in whole)
+            assert not divides or "data" in names_in(leaf.kept), f"{row}: {leaf}"
