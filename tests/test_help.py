@@ -21,18 +21,8 @@ from gradx.arguments import Arguments
 from gradx.typing import Decay, LearningRate
 
 PACKAGES = ["assignment", "diagnose", "linalg", "losses", "microbatching", "optimizers", "perturbations", "projections"]
-PACKAGES += [
-    "recipes",
-    "roles",
-    "schedules",
-    "second_order",
-    "testing",
-    "transforms",
-    "tree",
-    "tune",
-    "viz",
-    "wrappers",
-]
+PACKAGES += ["recipes", "roles", "schedules", "second_order", "sharding", "testing", "transforms", "tree", "tune"]
+PACKAGES += ["viz", "wrappers"]
 MODULES = ["gradx", *(f"gradx.{name}" for name in PACKAGES)]
 ROOT = Path(gradx.__file__).parent
 

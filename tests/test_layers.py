@@ -22,7 +22,7 @@ LAYERS = [
     {"transforms"},
     {"optimizers", "wrappers"},
     {"hyperparams", "testing"},
-    {"description", "diagnose", "minimization", "recipes", "tune", "viz"},
+    {"description", "diagnose", "minimization", "recipes", "sharding", "tune", "viz"},
 ]
 PLAIN = {"schedules", "losses", "linalg", "projections", "assignment", "perturbations", "microbatching", "second_order"}
 """Beside the tower: these import only its lowest modules, and only its highest layer imports them; but transforms
