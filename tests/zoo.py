@@ -42,7 +42,7 @@ def first_of_a_kind(rows: Iterable[Row]) -> list[Any]:
 
 
 def in_turn(rows: Iterable[Row], clauses: Sequence[str]) -> list[Any]:
-    """Return (row, clause) for `parametrize`: the fast set has every second, so that no row and no clause is without."""
+    """Return (row, clause) for `parametrize`: the fast set has every second: each row, each clause."""
     kinds, marked = set(), []
     for i, row in enumerate(rows):
         for j, clause in enumerate(clauses):
