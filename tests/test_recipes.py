@@ -22,7 +22,7 @@ DECAYING = ["general", "images", "language", "recurrent", "stream"]
 
 @pytest.mark.parametrize("name", [NAMES[0], *(pytest.param(x, marks=pytest.mark.slow) for x in NAMES[1:])])
 def test_a_recipe_is_a_transformation_like_any_other(name):
-    nameless = ("odd_leaves",) if name in ("language", "recurrent") else ()  # it asks for roles, which those names do not tell
+    nameless = ("odd_leaves",) if name in ("language", "recurrent") else ()  # they ask for roles; those names tell none
     check_transform(recipes.suggest(name)(20), skip=nameless)
 
 
