@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gradx import numerics, tree
 from gradx.combine import chain
@@ -22,6 +21,7 @@ from gradx.matrices.factors import (
     only,
     plan,
     right,
+    said_of,
     zeros,
 )
 from gradx.sometimes import sometimes
@@ -121,7 +121,7 @@ def kl_pair(
         bases, values = (state.left_basis, state.right_basis), (state.left_values, state.right_values)
         mean, mu = tree.map_leaves(ema_leaf, updates, state.mu, decay=b1, c=numerics.bias_correction(b1, count))
         g, m = on_matrices(turn_leaf, sides, (updates, mean), bases, results=2) if squares else (updates, mean)
-        is_turned = jax.tree.structure(updates).unflatten([np.bool_(s is not None) for s in sides])
+        is_turned = said_of(sides, updates)
         c, c_turned = (numerics.bias_correction(b2, jnp.maximum(count - late, 1)) for late in (0, 1))
         hyper = {"b2": b2, "eps": eps, "c": c, "c_turned": c_turned}
         divided = only(m, [squares or s is None for s in sides])

@@ -6,14 +6,13 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gradx import numerics, tree
 from gradx.combine import chain
 from gradx.core import EmptyState, transformation
 from gradx.linalg import orthogonalize
 from gradx.matrices.bases import divided_leaf, eigenbasis, follow, permuted, turn_back_leaf, turn_leaf
-from gradx.matrices.factors import Sides, adjoint, gram, norms, on_matrices, one_of, plan, zeros
+from gradx.matrices.factors import Sides, adjoint, gram, norms, on_matrices, one_of, plan, said_of, zeros
 from gradx.sometimes import sometimes
 from gradx.transforms.decay import add_decayed_weights
 from gradx.transforms.matrices import layouts_of
@@ -113,7 +112,7 @@ def scale_by_soap(
         bases = (state.left_basis, state.right_basis)
         mean, mu = tree.map_leaves(ema_leaf, updates, state.mu, decay=b1, c=numerics.bias_correction(b1, count))
         g, m = on_matrices(turn_leaf, sides, (updates, mean), bases, results=2)
-        is_turned = jax.tree.structure(updates).unflatten([np.bool_(s is not None) for s in sides])
+        is_turned = said_of(sides, updates)
         c, c_turned = (numerics.bias_correction(b2, jnp.maximum(count - late, 1)) for late in (0, 1))
         u, nu = tree.map_leaves(divided_leaf, m, state.nu, g, is_turned, b2=b2, eps=eps, c=c, c_turned=c_turned)
         (u,) = on_matrices(turn_back_leaf, sides, (u,), bases, results=1)
