@@ -9,12 +9,9 @@ from gradx.matrices import Layout, on_matrices, plan
 from gradx.matrices.bases import eigenbasis, follow, permuted
 from gradx.matrices.factors import Blocks, gram, largest, left, norms, right, sides_of, zeros
 from gradx.testing import assert_close
+from tests.histories import normal
 
 PLAIN = Layout((0,), (1,))
-
-
-def normal(seed, *shape):
-    return jax.random.normal(jax.random.key(seed), shape)
 
 
 # Sides
@@ -65,7 +62,7 @@ def test_blocks_are_cut_and_put_together():
 
 def test_zeros_have_the_shapes_of_their_kinds():
     params = {"a": jnp.ones((6, 40), jnp.bfloat16), "b": jnp.ones(3), "c": jnp.ones((2, 4), jnp.complex64)}
-    sides = plan([((0,), (1,)), None, ((0,), (1,))], params, 8, "diagonal")
+    sides = plan([PLAIN, None, PLAIN], params, 8, "diagonal")
     rows, columns = zeros(sides, params)
     assert {k: x if x is None else (x.shape, x.dtype) for k, x in rows.items()} == {
         "a": ((1, 6, 6), jnp.float32), "b": None, "c": ((1, 2, 2), jnp.complex64)
@@ -78,7 +75,7 @@ def test_zeros_have_the_shapes_of_their_kinds():
 
 
 def test_an_empty_leaf_is_no_matrix():
-    assert plan([((0,), (1,))], [jnp.ones((0, 3))], 8, "blocks") == [None]
+    assert plan([PLAIN], [jnp.ones((0, 3))], 8, "blocks") == [None]
 
 
 # Rules
@@ -101,7 +98,7 @@ def test_factors_act_by_their_shapes():
 def test_rules_leave_what_is_no_matrix_or_has_no_gradient():
     grads = {"a": normal(0, 3, 4), "b": jnp.ones(3), "c": None, "d": normal(1, 3, 4)}
     params = grads | {"c": normal(2, 3, 4)}
-    axes = {"a": ((0,), (1,)), "b": None, "c": ((0,), (1,)), "d": ((0,), (1,))}
+    axes = {"a": PLAIN, "b": None, "c": PLAIN, "d": PLAIN}
     L, R = zeros(plan(list(axes.values()), params, 3, "diagonal"), params)
     sides = plan([axes[k] for k in "abd"], grads, 3, "diagonal")
     assert [s is None for s in sides] == [False, True, True, False]
