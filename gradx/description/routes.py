@@ -25,7 +25,7 @@ class Route(NamedTuple):
     arguments: dict[str, Any]
     """Those of the factory; none of another library's transformation."""
     kept: frozenset[int] = frozenset()
-    """Of what runs another inside: the indices of the parameters for which it keeps something beside the state of that."""
+    """Of what runs another inside: the indices of the parameters for which it keeps something of its own."""
 
     @property
     def name(self) -> str:
