@@ -6,6 +6,7 @@ Where a peer departs from the paper, arguments or the start of a state make ours
 - Kron of heavyball: it divides each fit by a running maximum of the sizes, the papers by the size at hand.
 - KL-Shampoo and KL-SOAP of heavyball: their eigenvalues are those of S in the present basis, in the paper means of
   their own; and S starts at 0.1 times the identity, or without weights.
+- What is no matrix in SOAP, and decay: the peers skip all of the first update, not only that of a matrix.
 - Shampoo with momentum of `pytorch_optimizer`: it averages a gradient with the preconditioned one before.
 """
 
@@ -46,7 +47,7 @@ def normuon():
 OURS = {
     "SOAP": lambda: gradx.soap(LR, 0.8, 0.9, 1e-30, weight_decay=0.0, update_interval=3),
     "SOAP, a side above the bound": lambda: gradx.soap(
-        LR, 0.8, 0.9, 1e-30, weight_decay=0.1, update_interval=2, max_size=4
+        LR, 0.8, 0.9, 1e-30, weight_decay=0.0, update_interval=2, max_size=4
     ),
     "SOAP of heavyball": lambda: gradx.soap(LR, 0.8, 0.9, 1e-12, weight_decay=0.0, update_interval=1),
     "Shampoo": lambda: gradx.chain(

@@ -16,6 +16,8 @@ FILE = Path(__file__).parent / "peers.npz"
 STEPS = 12
 SHAPES = {"square": (4, 4), "tall": (6, 4), "wide": (2, 6), "vector": (5,)}
 MATRICES = ("square", "tall", "wide")
+SQUARE = ("square",)
+"""Whose first gradient has eigenvectors on both sides: those of the 0 of a longer side are anybody's choice."""
 LR = 0.05
 
 Arrays = dict[str, np.ndarray]
@@ -70,13 +72,15 @@ PEERS = [
         lambda po, p: po.SOAP(
             p.values(), lr=LR, betas=(0.8, 0.9), eps=1e-30, weight_decay=0.0, precondition_frequency=3
         ),
+        names=SQUARE,
     ),
     Peer(
         "SOAP, a side above the bound",
         lambda po, p: po.SOAP(
-            p.values(), lr=LR, betas=(0.8, 0.9), eps=1e-30, weight_decay=0.1, precondition_frequency=2,
+            p.values(), lr=LR, betas=(0.8, 0.9), eps=1e-30, weight_decay=0.0, precondition_frequency=2,
             max_precondition_dim=4,
         ),
+        names=MATRICES,
     ),
     Peer(
         "SOAP of heavyball",
@@ -85,6 +89,7 @@ PEERS = [
             precondition_frequency=1, storage_dtype="float64",
         ),
         package="heavyball",
+        names=SQUARE,
     ),
     Peer("Shampoo", lambda po, p: po.Shampoo(p.values(), lr=LR, matrix_eps=1e-2), names=MATRICES),
     Peer(
