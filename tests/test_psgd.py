@@ -26,7 +26,7 @@ def test_gradients_of_a_kronecker_covariance_are_whitened(geometry):
 
 @both
 def test_one_side_is_whitened(geometry):
-    """Where all rows are alike. A fit is divided by the size of its own sample: rows of many sizes would end above 1."""
+    """Where all rows are alike: a fit is divided by the size of its own sample, and rows of many sizes end above 1."""
     _, _, b = kronecker(31, 1)
     grads = normal(31, 5000, 24, 3) @ b.T
     tx = gradx.scale_by_kron(
@@ -93,8 +93,8 @@ def test_a_triangular_fit_is_what_the_formulas_say():
 
     def step(q, aa, bb):
         total = aa + bb
-        column = total[:, np.argmax(np.sum(total**2, axis=0))]
-        size = np.linalg.norm(total @ column) / np.linalg.norm(column)
+        x = total @ total[:, np.argmax(np.sum(total**2, axis=0))]
+        size = np.linalg.norm(total @ x) / np.linalg.norm(x)
         return q - rate / size * np.triu(aa - bb) @ q
 
     ql, qr = step(ql, a @ a.T, b @ b.T), step(qr, a.T @ a, b.T @ b)
@@ -210,4 +210,4 @@ def test_the_bound_of_the_spectral_norm_is_close_and_from_below():
         a = (x @ x.T)[None]
         exact, found = np.linalg.norm(a[0], 2), float(psgd.size_of(a)[0, 0, 0])
         assert found <= exact * (1 + 1e-5)
-        assert found >= max(0.7 * exact, float(jnp.abs(a).max()))
+        assert found >= max(0.9 * exact, float(jnp.abs(a).max()))

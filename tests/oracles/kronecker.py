@@ -151,9 +151,9 @@ def soap_muon_matrix(t, g, memory, *, ns_steps, **hyper):
 
 
 def largest_eigenvalue(a):
-    """From below: ‖a x‖ for x along the longest column."""
-    column = a[:, np.argmax(np.sum(a**2, axis=0))]
-    return np.linalg.norm(a @ column / np.linalg.norm(column))
+    """From below: ‖a x‖ for x along a times its longest column."""
+    x = a @ a[:, np.argmax(np.sum(a**2, axis=0))]
+    return np.linalg.norm(a @ x / np.linalg.norm(x))
 
 
 def kron_dense(t, g, p, memory, *, b1, preconditioner_lr, max_rms):
