@@ -13,7 +13,7 @@ WEIGHT_DECAY = 0.05
 FACTORED = 32
 """From so many rows and columns on Adafactor keeps sums in place of moments: networks here are small."""
 LARGEST = 512
-"""Rows of a preconditioner: a longer axis goes without, or in blocks. The one there is has 1,568, in the task `images`."""
+"""Rows of a preconditioner: a longer axis, one of 1,568 in the task `images`, goes without or in blocks."""
 RECIPE = "recipe"
 """The name under which a recipe of `gradx.recipes` races."""
 
