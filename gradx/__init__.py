@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradx import (
     assignment,
+    checkpoint,
     diagnose,
     linalg,
     losses,
@@ -76,6 +77,7 @@ __all__ = [
     "apply_updates",
     "assignment",
     "chain",
+    "checkpoint",
     "concrete",
     "diagnose",
     "eval_params",

@@ -1,0 +1,13 @@
+"""States in checkpoints: by names that outlive a change of the optimizer, across optimizers, to and from torch.
+
+`state_dict` and `load_state_dict` are for any store of arrays; `save` and `restore` keep training in a directory, with
+Orbax underneath; `mend` takes a state that came back as dicts and lists; `migrate` changes the optimizer in mid-run.
+"""
+
+from gradx.checkpoint.report import Report
+from gradx.checkpoint.state_dict import load_state_dict, migrate, state_dict
+from gradx.glossary import document_all
+
+__all__ = ["Report", "load_state_dict", "migrate", "state_dict"]
+
+__dir__ = document_all(globals(), __all__)
