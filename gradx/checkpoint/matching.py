@@ -39,6 +39,7 @@ OTHER_MEANING = {
     "ProdigyState.grad_sum": "sum of weighted g",
     "DAdaptAdamWState.exp_avg": "mean of steps · g",
     "ScaleByAdanState.n": "mean of |g + b2 · change|²",
+    "ScaleByAdanState.v": "mean of the change of g",
     "ScaleBySimplifiedAdEMAMixState.m": "sum of g",
     "ScaleByDistanceOverGradientsState.max_dist": "of each array",
     "ReduceLROnPlateauState.count": "values in the mean",
@@ -74,8 +75,9 @@ class Plan:
         left = {place.name: self._why_left(place) for i, place in enumerate(old) if i not in used}
         fresh = {place.name: self._why_new(n, place) for n, place in enumerate(new) if n not in self.source}
         changed = {new[n].name: (old[i].dtype, new[n].dtype) for n, i in self.source.items() if old[i].dtype != new[n].dtype}
-        spelt = {new[n].part.path: (old[i].part.spelling, new[n].part.spelling) for n, i in self.source.items()}
-        changed |= {path: pair for path, pair in spelt.items() if pair[0] != pair[1] and all(pair)}
+        pairs = [(old[i].part, new[n].part) for n, i in self.source.items()]
+        same = {b.path: (a.spelling, b.spelling) for a, b in pairs if a.name == b.name}
+        changed |= {path: (before, now) for path, (before, now) in same.items() if before != now and before and now}
         return Report(dict(sorted(matched.items())), left, fresh, changed)
 
     def _why_new(self, n: int, place: Place) -> str:

@@ -24,6 +24,8 @@ SCHEDULE_COUNT = "schedule_count"
 """The field of a part's count for its schedules, which may stand beside a count of its own."""
 OF_SCHEDULES = {"ScaleByScheduleState", "WeightDecaySchedule"}
 """Classes in which Optax keeps that count and nothing else."""
+NO_PARTS = {"WrappedScheduleState"}
+"""Classes inside a part's own state."""
 
 
 class Part(NamedTuple):
@@ -245,7 +247,8 @@ def _nodes(state: State, path: tuple) -> Iterator[Any]:
 
 
 def _kind(node: Any) -> str:
-    return type(node).__name__ if hasattr(node, "_fields") else ""
+    name = type(node).__name__
+    return name if hasattr(node, "_fields") and name not in NO_PARTS else ""
 
 
 def _unboxed(path: tuple) -> tuple:
