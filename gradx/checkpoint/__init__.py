@@ -6,8 +6,9 @@ Orbax underneath; `mend` takes a state that came back as dicts and lists; `migra
 
 from gradx.checkpoint.report import Report
 from gradx.checkpoint.state_dict import load_state_dict, migrate, state_dict
+from gradx.checkpoint.torch_states import from_torch, to_torch
 from gradx.glossary import document_all
 
-__all__ = ["Report", "load_state_dict", "migrate", "state_dict"]
+__all__ = ["Report", "from_torch", "load_state_dict", "migrate", "state_dict", "to_torch"]
 
 __dir__ = document_all(globals(), __all__)

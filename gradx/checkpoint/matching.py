@@ -271,13 +271,13 @@ class _Match:
         found = []
         for t, other in enumerate(self.new.parts):
             if other.within == part.within:
-                counts = [n for key, n in self.new.of_part[other].items() if _is_count(self.new, other, key)]
+                counts = [n for key, n in self.new.of_part[other].items() if is_count(self.new, other, key)]
                 known = [self.plan.source[n] for n in counts if n in self.plan.source]
                 found += [(-_common(other.path, part.path), t, i) for i in known]
         if not found:
             for s, other in enumerate(self.old.parts):
                 if _unnumbered(other.within) == _unnumbered(part.within):
-                    counts = [i for key, i in self.old.of_part[other].items() if _is_count(self.old, other, key)]
+                    counts = [i for key, i in self.old.of_part[other].items() if is_count(self.old, other, key)]
                     found += [(-_common(other.path, part.path), s, i) for i in counts]
         return min(found)[2] if found else None
 
@@ -292,7 +292,7 @@ def _is_clock(part: Part, key: tuple) -> bool:
     return key[0] == SCHEDULE_COUNT or (part.kind.startswith("Inject") and key[0].rpartition("/")[2] == "count")
 
 
-def _is_count(places: Places, part: Part, key: tuple) -> bool:
+def is_count(places: Places, part: Part, key: tuple) -> bool:
     """Whether a leaf counts all updates: one for schedules, or one that stands beside moments."""
     return _is_clock(part, key) or (
         key == ("count", None, "") and places.has_parameters(part) and meaning(part, "count") == "count"
