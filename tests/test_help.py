@@ -20,8 +20,9 @@ from gradx import glossary, unknown
 from gradx.arguments import Arguments
 from gradx.typing import Decay, LearningRate
 
-PACKAGES = ["assignment", "diagnose", "linalg", "losses", "microbatching", "optimizers", "perturbations", "projections"]
-PACKAGES += ["recipes", "schedules", "second_order", "testing", "transforms", "tree", "tune", "viz", "wrappers"]
+PACKAGES = ["assignment", "checkpoint", "diagnose", "linalg", "losses", "microbatching", "optimizers", "perturbations"]
+PACKAGES += ["projections", "recipes", "schedules", "second_order", "testing", "transforms", "tree", "tune", "viz"]
+PACKAGES += ["wrappers"]
 MODULES = ["gradx", *(f"gradx.{name}" for name in PACKAGES)]
 ROOT = Path(gradx.__file__).parent
 

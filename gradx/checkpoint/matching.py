@@ -71,10 +71,14 @@ class Plan:
         """Say what goes where."""
         used = {i: n for n, i in self.source.items() if n not in self.squares}
         old, new = self.old.places, self.new.places
-        matched = {new[n].name: old[i].name + (" (mean square)" if n in self.squares else "") for n, i in self.source.items()}
+        matched = {
+            new[n].name: old[i].name + (" (mean square)" if n in self.squares else "") for n, i in self.source.items()
+        }
         left = {place.name: self._why_left(place) for i, place in enumerate(old) if i not in used}
         fresh = {place.name: self._why_new(n, place) for n, place in enumerate(new) if n not in self.source}
-        changed = {new[n].name: (old[i].dtype, new[n].dtype) for n, i in self.source.items() if old[i].dtype != new[n].dtype}
+        changed = {
+            new[n].name: (old[i].dtype, new[n].dtype) for n, i in self.source.items() if old[i].dtype != new[n].dtype
+        }
         pairs = [(old[i].part, new[n].part) for n, i in self.source.items()]
         same = {b.path: (a.spelling, b.spelling) for a, b in pairs if a.name == b.name}
         changed |= {path: (before, now) for path, (before, now) in same.items() if before != now and before and now}
@@ -88,7 +92,11 @@ class Plan:
             return f"nothing of {place.part.name} was there"
         same = [x for x in alike if x.key == place.key]
         if not same:
-            return f"no {place.field} of '{place.parameter}' was there" if place.parameter else f"no {place.field} was there"
+            return (
+                f"no {place.field} of '{place.parameter}' was there"
+                if place.parameter
+                else f"no {place.field} was there"
+            )
         misfit = next((x for x in same if not fits(x, place)), None)
         return f"it was {misfit.type}, and is {place.type}" if misfit else "what was there went to another part"
 
@@ -105,7 +113,10 @@ class Plan:
 
 def fits(old: Place, new: Place) -> bool:
     """Whether the old leaf can stand in the new one's place: the same shape, and a dtype that loses no more than digits."""
-    return old.shape == new.shape and _sort(new.dtype) in (_sort(old.dtype), *["complex"] * (_sort(old.dtype) == "float"))
+    return old.shape == new.shape and _sort(new.dtype) in (
+        _sort(old.dtype),
+        *["complex"] * (_sort(old.dtype) == "float"),
+    )
 
 
 def _sort(dtype: str) -> str:
@@ -153,6 +164,7 @@ class _Match:
 
     def _pairs(self) -> Iterator[tuple]:
         """Go through the pairs of parts that may belong together, each with what sorts it behind the better ones."""
+        old_ranks, new_ranks = _ranks(self.old), _ranks(self.new)
         for t, new in enumerate(self.new.parts):
             for s, old in enumerate(self.old.parts):
                 level = self._level(old, new)
@@ -162,8 +174,9 @@ class _Match:
                 shared = len(mine & theirs) / max(len(mine | theirs), 1)
                 apart = len(set(old.path.split("/")) ^ set(new.path.split("/")))
                 is_elsewhere = _unnumbered(old.path) != _unnumbered(new.path)
-                differs = old.spelling != new.spelling
-                yield (level, is_elsewhere, -shared, differs, old.path != new.path, apart, t, s), level, t, s
+                differs, is_later = old.spelling != new.spelling, old_ranks[s] != new_ranks[t]
+                order = (level, is_elsewhere, -shared, differs, is_later, old.path != new.path, apart, t, s)
+                yield order, level, t, s
 
     def _level(self, old: Part, new: Part) -> int | None:
         if old.name == new.name:
@@ -210,7 +223,11 @@ class _Match:
         own = {key: n for key, n in self.new.of_part[new].items() if key[1] is None and key[0] != SCHEDULE_COUNT}
         for key, n in own.items():
             i = self.old.of_part[old].get(key)
-            if i is None or not fits(self.old.places[i], self.new.places[n]) or meaning(old, key[0]) != meaning(new, key[0]):
+            if (
+                i is None
+                or not fits(self.old.places[i], self.new.places[n])
+                or meaning(old, key[0]) != meaning(new, key[0])
+            ):
                 return False
         missing = mine - shared - RESTARTS
         is_square = missing == {SQUARE} and "mu" in shared and meaning(new, SQUARE) == SQUARE and SQUARE not in theirs
@@ -241,7 +258,9 @@ class _Match:
                 return self._start_anew(new, f"{place.field} was {self.old.places[i].type}, and is {place.type}")
             elif new.joint and place.shape and self.old.parameters != self.new.parameters:
                 return self._start_anew(new, f"{place.field} is of all parameters, and they are others now")
-            elif not (i in self.used and _sort(place.dtype) in ("uint", *[place.dtype] * place.dtype.startswith("key"))):
+            elif not (
+                i in self.used and _sort(place.dtype) in ("uint", *[place.dtype] * place.dtype.startswith("key"))
+            ):
                 taken[n] = i  # a count may go on in several parts, a random key in one alone
         self.plan.source |= taken
         self.used |= set(taken.values())
@@ -257,7 +276,9 @@ class _Match:
 
     def _date(self, part: Part, is_undated: bool) -> None:
         """Let a schedule that is new go on at the step that others have reached, and a moment that had no count."""
-        clocks = [n for key, n in self.new.of_part[part].items() if _is_clock(part, key) or (is_undated and key[0] == "count")]
+        clocks = [
+            n for key, n in self.new.of_part[part].items() if _is_clock(part, key) or (is_undated and key[0] == "count")
+        ]
         for n in clocks:
             if n not in self.plan.source:
                 found = self._step_around(part)
@@ -307,8 +328,20 @@ def _scopes(places: Places) -> dict[Part, frozenset[str]]:
             for path in _upwards(place.part.path):
                 below.setdefault(path, set()).add(place.parameter)
     return {
-        part: frozenset(next((below[path] for path in _upwards(part.path) if path in below), ())) for part in places.parts
+        part: frozenset(next((below[path] for path in _upwards(part.path) if path in below), ()))
+        for part in places.parts
     }
+
+
+def _ranks(places: Places) -> list[int]:
+    """Return for each part how many like it come before."""
+    seen: Counter = Counter()
+    ranks = []
+    for part in places.parts:
+        alike = _unnumbered(part.path), part.spelling
+        ranks.append(seen[alike])
+        seen[alike] += 1
+    return ranks
 
 
 def _upwards(path: str) -> list[str]:

@@ -33,7 +33,9 @@ class Report:
     def __str__(self) -> str:
         """Say it in a few lines."""
         lines = [f"{len(self.matched)} of {len(self.matched) + len(self.new)} numbers and arrays matched"]
-        lines += [f"{what}: {_listed(names)}" for what, names in (("left out", self.left_out), ("new", self.new)) if names]
+        lines += [
+            f"{what}: {_listed(names)}" for what, names in (("left out", self.left_out), ("new", self.new)) if names
+        ]
         lines += [f"changed: {name}: {before} -> {now}" for name, (before, now) in self.changed.items()]
         return "\n".join(lines)
 

@@ -12,7 +12,7 @@ from gradx import checks
 from gradx.checkpoint.matching import Plan, match
 from gradx.checkpoint.places import Part, Place, Places, places_of
 from gradx.checkpoint.report import Report
-from gradx.typing import Params, State
+from gradx.typing import Params, PyTree, State
 
 FORMAT = 1
 """The version of the names and of what is kept beside them; a reader knows all up to its own."""
@@ -100,13 +100,21 @@ def migrate(old_tx: Any, new_tx: Any, state: State, params: Params) -> tuple[Sta
 
 
 def filled(
-    tx: Any, params: Params, old: Places, fetch: Callable[[Plan, list], list], *, loosely: bool
+    tx: Any,
+    params: Params,
+    old: Places,
+    fetch: Callable[[Plan, list], list],
+    *,
+    loosely: bool,
+    shardings: PyTree | None = None,
 ) -> tuple[State, Report]:
     """Return a new state of `tx` with the leaves of an old one in the places that are theirs, and the report.
 
     `fetch(plan, fresh)` returns the old leaves' values in order; those that the plan does not use may be anything.
     """
     fresh, treedef = jax.tree.flatten(tx.init(params))
+    if shardings is not None:
+        fresh = [jax.device_put(x, y) for x, y in zip(fresh, treedef.flatten_up_to(shardings), strict=True)]
     plan = match(old, places_of(tx, treedef.unflatten(fresh), params), loosely)
     values, leaves, given = fetch(plan, fresh), list(fresh), set()
     for n, i in plan.source.items():
@@ -125,9 +133,8 @@ def placed(value: Any, like: Any) -> Any:
         value = value if is_key else jax.random.wrap_key_data(jnp.asarray(value), impl=str(jax.random.key_impl(like)))
     elif checks.dtype_of(value) != dtype:
         value = value.astype(dtype) if hasattr(value, "astype") else np.asarray(value, dtype)
-    if not isinstance(like, jax.Array) or not getattr(like, "committed", True):
-        return jnp.asarray(value)
-    return jax.device_put(value, like.sharding)
+    sharding = getattr(like, "sharding", None) if getattr(like, "committed", True) else None
+    return jax.device_put(value, sharding)
 
 
 def _mean_square(mu: Any, like: Any) -> jax.Array:
@@ -156,7 +163,9 @@ def places_from(description: Any, arrays: Mapping[str, Any]) -> Places:
         raise ValueError(f"load_state_dict: no state dict, the entry {DESCRIPTION!r} is missing; {cure}")
     known = json.loads(text)
     if known["format"] > FORMAT:
-        raise ValueError(f"load_state_dict: its format is {known['format']}, this gradx reads up to {FORMAT}: update gradx")
+        raise ValueError(
+            f"load_state_dict: its format is {known['format']}, this gradx reads up to {FORMAT}: update gradx"
+        )
     parts = {row[0]: Part(*row) for row in known["parts"]}
     places = [_place(name, x, parts, known["keys"]) for name, x in arrays.items()]
     return Places(list(parts.values()), places, {name: tuple(shape) for name, shape in known["parameters"].items()})

@@ -64,7 +64,9 @@ def noisy(seed, params):
     return jax.tree.map(lambda key, x: 0.1 + jax.random.normal(key, x.shape), keys, params)
 
 
-@pytest.mark.parametrize("old", [gradx.lion(1e-3), gradx.muon(1e-3), gradx.rmsprop(1e-3), gradx.sgd(1e-3, 0.9)], ids=str)
+@pytest.mark.parametrize(
+    "old", [gradx.lion(1e-3), gradx.muon(1e-3), gradx.rmsprop(1e-3), gradx.sgd(1e-3, 0.9)], ids=str
+)
 def test_the_first_steps_are_no_longer_than_adams_own(old):
     """With nu at 0 beside the old count they would be some thirty times as long."""
     params, new = {"w": jnp.ones((40, 30)), "b": jnp.ones(200)}, gradx.adam(1e-3)
@@ -128,12 +130,18 @@ def documented_fields():
         if "compat" in path.parts:
             continue
         for node in ast.parse(path.read_text()).body:
-            if isinstance(node, ast.ClassDef) and not node.name.endswith("Params") and any(getattr(b, "id", "") == "NamedTuple" for b in node.bases):
+            if (
+                isinstance(node, ast.ClassDef)
+                and not node.name.endswith("Params")
+                and any(getattr(b, "id", "") == "NamedTuple" for b in node.bases)
+            ):
                 for field, comment in itertools.pairwise(node.body):
                     if isinstance(field, ast.AnnAssign) and isinstance(comment, ast.Expr):
                         if ast.unparse(field.annotation) in ("Updates", "Params") or field.target.id == "count":
                             text = inspect.cleandoc(comment.value.value).removeprefix("int32[]: ")
-                            found[f"{node.name}.{field.target.id}"] = text.split(";")[0].split(",")[0].split(" at the decay")[0].rstrip(".")
+                            found[f"{node.name}.{field.target.id}"] = (
+                                text.split(";")[0].split(",")[0].split(" at the decay")[0].rstrip(".")
+                            )
     return found
 
 
@@ -179,12 +187,16 @@ OPTAX = {
     "adabelief": lambda lib: lib.adabelief(0.1),
     "yogi": lambda lib: lib.yogi(0.1),
     "novograd": lambda lib: lib.novograd(0.1),
-    "chain": lambda lib: lib.chain(lib.clip_by_global_norm(1.0), lib.ema(0.9), lib.adam(lib.linear_schedule(0.1, 0.0, 50))),
+    "chain": lambda lib: lib.chain(
+        lib.clip_by_global_norm(1.0), lib.ema(0.9), lib.adam(lib.linear_schedule(0.1, 0.0, 50))
+    ),
     "two like parts": lambda lib: lib.chain(lib.ema(0.9), lib.ema(0.5), lib.scale(-0.1)),
     "named_chain": lambda lib: lib.named_chain(("smooth", lib.ema(0.9)), ("step", lib.adam(0.1))),
     "MultiSteps": lambda lib: lib.MultiSteps(lib.adam(0.1), 2),
     "apply_if_finite": lambda lib: lib.apply_if_finite(lib.adam(0.1), 3),
-    "inject_hyperparams": lambda lib: lib.inject_hyperparams(lib.adamw)(learning_rate=lib.linear_schedule(0.1, 0.0, 50)),
+    "inject_hyperparams": lambda lib: lib.inject_hyperparams(lib.adamw)(
+        learning_rate=lib.linear_schedule(0.1, 0.0, 50)
+    ),
     "partition": lambda lib: lib.partition(
         {"a": lib.adam(lib.linear_schedule(0.1, 0.0, 50)), "b": lib.sgd(0.1, momentum=0.9)},
         {"layer": {"kernel": "a", "bias": "b"}, "scale": "b"},
