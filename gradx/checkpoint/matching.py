@@ -5,123 +5,16 @@ leaf of a parameter then goes by its field and the parameter's name; what belong
 the part from which the parameters' leaves came, for it is their age.
 """
 
-import dataclasses
 import re
 from collections import Counter
 from collections.abc import Iterator
 
-from gradx.checkpoint.places import SCHEDULE_COUNT, Part, Place, Places
-from gradx.checkpoint.report import Report
+from gradx.checkpoint.meanings import RESTARTS, SAME_KIND, SQUARE, meaning
+from gradx.checkpoint.places import SCHEDULE_COUNT, Part, Places
+from gradx.checkpoint.plan import Plan, fits, sort_of
 
 NAME, KIND, MEANING = range(3)
 """What two parts have in common; of the last two only a migration makes use."""
-
-SAME_KIND = {
-    **dict.fromkeys(
-        ("ScaleByAdamaxState", "ScaleByRadamState", "ScaleByYogiState", "ScaleByAdoptState"), "ScaleByAdamState"
-    ),
-    "InjectHyperparamsState": "InjectStatefulHyperparamsState",
-    "MultiTransformState": "PartitionState",
-}
-"""Classes of gradx, by the class in which Optax keeps the same; looked at only where one side is Optax's."""
-
-OTHER_MEANING = {
-    "ScaleByAdamaxState.nu": "largest |g|",
-    "ScaleByAdoptState.mu": "mean of scaled g",
-    "ScaleByBeliefState.nu": "mean of |g - mu|²",
-    "ScaleByNovogradState.mu": "sum of scaled g",
-    "ScaleByNovogradState.nu": "mean of |g|² of an array",
-    "ScaleBySM3State.mu": "sums of |g|² along axes",
-    "ScaleBySM3State.nu": "mean of scaled g",
-    "SophiaState.nu": "mean of the Hessian's diagonal",
-    "ProdigyState.exp_avg": "mean of d · g",
-    "ProdigyState.exp_avg_sq": "mean of d² · |g|²",
-    "ProdigyState.grad_sum": "sum of weighted g",
-    "DAdaptAdamWState.exp_avg": "mean of steps · g",
-    "ScaleByAdanState.n": "mean of |g + b2 · change|²",
-    "ScaleByAdanState.v": "mean of the change of g",
-    "ScaleBySimplifiedAdEMAMixState.m": "sum of g",
-    "ScaleByDistanceOverGradientsState.max_dist": "of each array",
-    "ReduceLROnPlateauState.count": "values in the mean",
-    "ApplyEvery.count": "updates gathered",
-}
-"""Fields that mean something else than fields of the same name elsewhere."""
-
-SQUARE = "nu"
-"""The field that starts, where nothing holds it, at the mean square of its parameter's `mu`: with the old count, zeros
-would make the first steps many times too long."""
-RESTARTS = {"nu_max"}
-"""Fields that may start anew beside an old count."""
-
-
-@dataclasses.dataclass
-class Plan:
-    """Which old leaf goes to which new one, by their numbers."""
-
-    old: Places
-    new: Places
-    source: dict[int, int] = dataclasses.field(default_factory=dict)
-    """From the number of a new leaf to that of the old one."""
-    squares: set[int] = dataclasses.field(default_factory=set)
-    """New leaves that start at the mean square of what they are given."""
-    reasons: dict[int, str] = dataclasses.field(default_factory=dict)
-    """Why a new leaf has no source, where there is more to say than that nothing was found."""
-
-    def report(self) -> Report:
-        """Say what goes where."""
-        used = {i: n for n, i in self.source.items() if n not in self.squares}
-        old, new = self.old.places, self.new.places
-        matched = {
-            new[n].name: old[i].name + (" (mean square)" if n in self.squares else "") for n, i in self.source.items()
-        }
-        left = {place.name: self._why_left(place) for i, place in enumerate(old) if i not in used}
-        fresh = {place.name: self._why_new(n, place) for n, place in enumerate(new) if n not in self.source}
-        changed = {
-            new[n].name: (old[i].dtype, new[n].dtype) for n, i in self.source.items() if old[i].dtype != new[n].dtype
-        }
-        pairs = [(old[i].part, new[n].part) for n, i in self.source.items()]
-        same = {b.path: (a.spelling, b.spelling) for a, b in pairs if a.name == b.name}
-        changed |= {path: (before, now) for path, (before, now) in same.items() if before != now and before and now}
-        return Report(dict(sorted(matched.items())), left, fresh, changed)
-
-    def _why_new(self, n: int, place: Place) -> str:
-        if n in self.reasons:
-            return self.reasons[n]
-        alike = [x for x in self.old.places if x.part.name == place.part.name]
-        if not alike:
-            return f"nothing of {place.part.name} was there"
-        same = [x for x in alike if x.key == place.key]
-        if not same:
-            return (
-                f"no {place.field} of '{place.parameter}' was there"
-                if place.parameter
-                else f"no {place.field} was there"
-            )
-        misfit = next((x for x in same if not fits(x, place)), None)
-        return f"it was {misfit.type}, and is {place.type}" if misfit else "what was there went to another part"
-
-    def _why_left(self, place: Place) -> str:
-        alike = [x for x in self.new.places if x.part.name == place.part.name]
-        if not alike:
-            return f"there is no {place.part.name} here"
-        same = [x for x in alike if x.key == place.key]
-        if not same:
-            return f"no {place.field} of '{place.parameter}' here" if place.parameter else f"no {place.field} here"
-        misfit = next((x for x in same if not fits(place, x)), None)
-        return f"it is {misfit.type} here, and was {place.type}" if misfit else "its place went to another part's"
-
-
-def fits(old: Place, new: Place) -> bool:
-    """Whether the old leaf can stand in the new one's place: the same shape, and a dtype that loses no more than digits."""
-    return old.shape == new.shape and _sort(new.dtype) in (
-        _sort(old.dtype),
-        *["complex"] * (_sort(old.dtype) == "float"),
-    )
-
-
-def _sort(dtype: str) -> str:
-    """Return what sort of number a dtype holds; another kind of random key is another sort."""
-    return dtype if dtype.startswith("key") else re.match("[a-z]*", dtype.replace("bfloat", "float"))[0]
 
 
 def match(old: Places, new: Places, loosely: bool) -> Plan:
@@ -215,7 +108,7 @@ class _Match:
     def _means_the_same(self, old: Part, new: Part) -> bool:
         """Whether a part can go on from what another kept: all that it needs is there, under the same name and meaning.
 
-        Half of it would not do: moments share a count, and beside an old one a moment that starts at 0 is far too small.
+        Half of it would not do: moments share a count, and beside an old one a moment of 0 is far too small.
         """
         theirs = {key[0] for key in self.old.of_part[old] if key[1] is not None}
         mine = {key[0] for key in self.new.of_part[new] if key[1] is not None}
@@ -259,7 +152,7 @@ class _Match:
             elif new.joint and place.shape and self.old.parameters != self.new.parameters:
                 return self._start_anew(new, f"{place.field} is of all parameters, and they are others now")
             elif not (
-                i in self.used and _sort(place.dtype) in ("uint", *[place.dtype] * place.dtype.startswith("key"))
+                i in self.used and sort_of(place.dtype) in ("uint", *[place.dtype] * place.dtype.startswith("key"))
             ):
                 taken[n] = i  # a count may go on in several parts, a random key in one alone
         self.plan.source |= taken
@@ -301,11 +194,6 @@ class _Match:
                     counts = [i for key, i in self.old.of_part[other].items() if is_count(self.old, other, key)]
                     found += [(-_common(other.path, part.path), s, i) for i in counts]
         return min(found)[2] if found else None
-
-
-def meaning(part: Part, field: str) -> str:
-    """Return what a field of a part means: its name, unless it is one of those that mean something else."""
-    return OTHER_MEANING.get(f"{part.kind}.{field}", field)
 
 
 def _is_clock(part: Part, key: tuple) -> bool:

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradx import checks
-from gradx.checkpoint.matching import Plan, match
+from gradx.checkpoint.matching import match
 from gradx.checkpoint.places import Part, Place, Places, places_of
+from gradx.checkpoint.plan import Plan
 from gradx.checkpoint.report import Report
 from gradx.typing import Params, PyTree, State
 
@@ -77,7 +78,7 @@ def migrate(old_tx: Any, new_tx: Any, state: State, params: Params) -> tuple[Sta
 
     Beside what `load_state_dict` finds, fields of the same name and meaning move between parts of different names: mu
     to mu, nu to nu, count to count. A part moves as a whole: if a number that it needs is nowhere, it starts anew, for
-    a moment at 0 beside an old count makes steps many times too long. But nu may be missing (from Lion or Muon to Adam):
+    a moment at 0 beside an old count makes steps many times too long. But nu may be missing, from Lion or Muon to Adam:
     it starts at the mean square of mu.
 
     Either side may be Optax's: so its states are imported and exported.

@@ -1,4 +1,4 @@
-"""Training in a directory: one checkpoint for each step, written by Orbax, trusted only when every byte of it is there."""
+"""Training in a directory: a checkpoint for each step, written by Orbax, trusted when every byte of it is there."""
 
 import json
 import threading
@@ -12,8 +12,8 @@ import numpy as np
 
 from gradx.checkpoint import files
 from gradx.checkpoint.files import CheckpointError
-from gradx.checkpoint.matching import Plan
 from gradx.checkpoint.places import parameter_keys
+from gradx.checkpoint.plan import Plan
 from gradx.checkpoint.report import Report
 from gradx.checkpoint.state_dict import DESCRIPTION, filled, placed, places_from, state_dict
 from gradx.typing import NonNegativeInt, Params, PositiveInt, PyTree, State

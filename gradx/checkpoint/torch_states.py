@@ -6,8 +6,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from gradx.checkpoint.matching import Plan, is_count
+from gradx.checkpoint.matching import is_count
 from gradx.checkpoint.places import Part, Place, Places, parameter_keys, places_of
+from gradx.checkpoint.plan import Plan
 from gradx.checkpoint.report import Report
 from gradx.checkpoint.state_dict import filled
 from gradx.typing import Params, State
@@ -136,7 +137,7 @@ def _read(
 
 
 def _fields_of(group: Mapping[str, Any]) -> dict[str, str]:
-    """Return what an optimizer of torch keeps, by what its group of parameters says, and what the same is called here."""
+    """Return what an optimizer of torch keeps, as its group of parameters tells, and what that is called here."""
     if group.get("amsgrad"):
         raise ValueError("to_torch: with amsgrad torch keeps the maximum of other numbers than scale_by_amsgrad does")
     if "betas" in group:
@@ -172,7 +173,7 @@ def _leaf(places: Places, leaves: list, field: str, name: str, group: Mapping[st
 
 
 def _is_behind_rate(places: Places, part: Part) -> bool:
-    """Whether updates reach a part already multiplied by the learning rate, as RMSProp's momentum does; torch's do not."""
+    """Whether updates reach a part multiplied by the learning rate, as RMSProp's momentum; in torch none do."""
     around = part.path.rpartition("/")[0]
     before = places.parts[: places.parts.index(part)]
     return any(x.name == "scale_by_learning_rate" and x.path.rpartition("/")[0] == around for x in before)

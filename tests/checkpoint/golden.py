@@ -1,7 +1,7 @@
-"""Files of each version of the format, to be read for ever; `python -m tests.checkpoint.golden` writes those of today's.
+"""Files of each version of the format, to be read for ever; `python -m tests.checkpoint.golden` writes today's.
 
-`state_dicts_N.json.gz` holds for every optimizer of that time's zoo the description, and names, dtypes and shapes of the
-entries, whose values `pattern` tells; `checkpoint_N` is a directory that `save` wrote.
+`state_dicts_N.json.gz` holds for every optimizer of that time's zoo the description, and names, dtypes and shapes of
+the entries, whose values `pattern` tells; `checkpoint_N` is a directory that `save` wrote.
 """
 
 import gzip

@@ -69,7 +69,7 @@ def test_what_json_gives():
     tx, params = gradx.add_noise(0.1, 0.5, seed=0), {"w": 1.0}
     state = trained(tx, params)
     stored = json.loads(json.dumps({"count": int(state.count), "rng_key": np.asarray(state.rng_key).tolist()}))
-    with pytest.raises(ValueError, match="'rng_key' that the restored state lacks|has a list at 'rng_key'"):
+    with pytest.raises(ValueError, match=r"'rng_key' that the restored state lacks|has a list at 'rng_key'"):
         checkpoint.mend(tx, stored, params)
     stored["rng_key"] = np.asarray(stored["rng_key"], np.uint32)
     same_bits(checkpoint.mend(tx, stored, params), state)
@@ -106,7 +106,7 @@ def test_refusals_name_the_leaf():
 )
 def test_a_state_of_another_optimizer_is_refused(other):
     restored = plain(trained(other, PARAMS))
-    with pytest.raises(ValueError, match="that (the restored state|init) lacks"):
+    with pytest.raises(ValueError, match=r"that (the restored state|init) lacks"):
         checkpoint.mend(gradx.adam(0.1), restored, PARAMS)
 
 

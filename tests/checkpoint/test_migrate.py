@@ -3,6 +3,7 @@
 import ast
 import inspect
 import itertools
+import re
 from pathlib import Path
 
 import jax
@@ -13,7 +14,7 @@ import pytest
 
 import gradx
 from gradx import checkpoint, tree
-from gradx.checkpoint.matching import OTHER_MEANING, RESTARTS
+from gradx.checkpoint.meanings import OTHER_MEANING, RESTARTS
 from tests.checkpoint.survives import PARAMS, SCHEDULE
 from tests.checkpoint.test_survives import named, trained
 
@@ -129,20 +130,19 @@ def documented_fields():
     for path in sorted(Path(gradx.__file__).parent.rglob("*.py")):
         if "compat" in path.parts:
             continue
-        for node in ast.parse(path.read_text()).body:
-            if (
-                isinstance(node, ast.ClassDef)
-                and not node.name.endswith("Params")
-                and any(getattr(b, "id", "") == "NamedTuple" for b in node.bases)
-            ):
-                for field, comment in itertools.pairwise(node.body):
-                    if isinstance(field, ast.AnnAssign) and isinstance(comment, ast.Expr):
-                        if ast.unparse(field.annotation) in ("Updates", "Params") or field.target.id == "count":
-                            text = inspect.cleandoc(comment.value.value).removeprefix("int32[]: ")
-                            found[f"{node.name}.{field.target.id}"] = (
-                                text.split(";")[0].split(",")[0].split(" at the decay")[0].rstrip(".")
-                            )
+        classes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
+        states = [x for x in classes if any(getattr(base, "id", "") == "NamedTuple" for base in x.bases)]
+        pairs = [(x.name, *pair) for x in states if x.name != "LookaheadParams" for pair in itertools.pairwise(x.body)]
+        fields = [x for x in pairs if isinstance(x[1], ast.AnnAssign) and isinstance(x[2], ast.Expr)]
+        for name, field, comment in fields:
+            if ast.unparse(field.annotation) in ("Updates", "Params") or field.target.id == "count":
+                found[f"{name}.{field.target.id}"] = first_words(comment.value.value)
     return found
+
+
+def first_words(comment):
+    text = inspect.cleandoc(comment).removeprefix("int32[]: ")
+    return re.split(r";|,| at the decay|\.$", text)[0]
 
 
 ALIKE = {

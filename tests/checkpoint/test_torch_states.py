@@ -1,4 +1,4 @@
-"""What torch's optimizers kept goes on here, and what is kept here is what torch would keep; torch's side is recorded."""
+"""What torch's optimizers kept goes on here, and what is kept here is what torch would keep; its side is recorded."""
 
 import jax
 import jax.numpy as jnp
@@ -84,7 +84,7 @@ def test_mistakes_are_named():
     theirs, adam = linear(False), gradx.adam(0.1)
     with pytest.raises(ValueError, match=r"'layer/kernel' is \(2, 3\), and torch's exp_avg \(3, 2\): turn it"):
         checkpoint.from_torch(adam, theirs, PARAMS, ["layer/kernel", "layer/bias"])
-    with pytest.raises(ValueError, match="'layer/bias' is .* turn it"):
+    with pytest.raises(ValueError, match=r"'layer/bias' is .* turn it"):
         checkpoint.from_torch(adam, theirs, PARAMS, ["layer/bias", "layer/kernel"])
     with pytest.raises(ValueError, match="no parameter is called 'layer/weight'; there are layer/bias, layer/kernel"):
         checkpoint.from_torch(adam, theirs, PARAMS, ["layer/weight", "layer/bias"])
