@@ -4,7 +4,7 @@
 Orbax underneath; `mend` takes a state that came back as dicts and lists; `migrate` changes the optimizer in mid-run.
 """
 
-from gradx.checkpoint.files import CheckpointError
+from gradx.checkpoint.files import CheckpointError, UnfinishedError
 from gradx.checkpoint.mending import mend
 from gradx.checkpoint.report import Report
 from gradx.checkpoint.state_dict import load_state_dict, migrate, state_dict
@@ -17,6 +17,7 @@ __all__ = [
     "Report",
     "Restored",
     "Saving",
+    "UnfinishedError",
     "from_torch",
     "load_state_dict",
     "mend",

@@ -43,6 +43,7 @@ def test_containers_are_put_back(fields, sequence, params):
     same_bits(checkpoint.mend(tx, state, params), state)
 
 
+@pytest.mark.filterwarnings("ignore:Sharding info not provided when restoring")
 def test_what_orbax_gives_without_a_target(tmp_path):
     import orbax.checkpoint as ocp
 

@@ -280,6 +280,7 @@ def test_a_dict_with_entries_missing_or_added_is_reported():
     assert report.left_out == {"adam/scale_by_adam.mu:head": "no mu of 'head' here"}
 
 
+@pytest.mark.filterwarnings("ignore:Sharding info not provided when restoring")
 def test_stores_of_numpy_and_orbax_take_it(tmp_path):
     import orbax.checkpoint as ocp
 
