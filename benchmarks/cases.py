@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -39,12 +40,22 @@ def _accumulated(lib: Any) -> Any:
     return steps.gradient_transformation() if hasattr(steps, "gradient_transformation") else steps
 
 
+def squares(updates: Any, params: Any) -> Any:
+    """Estimate the Hessian's diagonal by the squared gradient, which costs least."""
+    return jax.tree.map(lambda g: g * g, updates)
+
+
+def all_matrices(params: Any) -> Any:
+    """Say that every leaf is a matrix: their names tell gradx nothing."""
+    return jax.tree.map(lambda _: optax.contrib.MuonDimensionNumbers(), params)
+
+
 VALUE = {"value": jnp.float32(1.0)}
 PLAIN = [
     "adabelief", "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamaxw", "adamw", "adan", "amsgrad",
     "fromage", "lamb", "lars", "lion", "nadam", "nadamw", "novograd", "optimistic_gradient_descent", "radam",
     "rmsprop", "rprop", "sgd", "sign_sgd", "signum", "sm3", "yogi", "acprop", "ademamix", "adopt", "dog", "dowg",
-    "madgrad", "prodigy", "dadapt_adamw", "schedule_free_sgd", "schedule_free_adamw", "muon", "simplified_ademamix",
+    "madgrad", "prodigy", "dadapt_adamw", "schedule_free_sgd", "schedule_free_adamw", "simplified_ademamix",
 ]  # fmt: skip
 """Called with a learning rate alone."""
 
@@ -64,6 +75,9 @@ CASES: dict[str, Case] = {name: _with_rate(name) for name in PLAIN} | {
     "mechanize(adamw)": Case(lambda lib: lib.mechanize(lib.adamw(1e-3))),
     "apply_if_finite(adamw)": Case(lambda lib: lib.apply_if_finite(lib.adamw(1e-3), 5)),
     "MultiSteps(adamw, 4)": Case(_accumulated),
+    "galore": _with_rate("galore"),
+    "muon": _with_rate("muon", muon_weight_dimension_numbers=all_matrices),
+    "sophia": Case(lambda lib: lib.sophia(1e-3, hessian_diagonal_fn=lib.stateless(squares))),
     "noisy_sgd": Case(lambda lib: lib.noisy_sgd(1e-3, key=0)),
     "reduce_on_plateau + adam": Case(lambda lib: lib.chain(lib.adam(1e-3), lib.reduce_on_plateau()), VALUE),
 }

@@ -24,12 +24,13 @@ import numpy as np
 import tests.oracles
 from benchmarks import deviations_optimizers
 from benchmarks.command import Parser, Refused, check_folder, unknown
+from tests.oracles import recorded
 from tests.oracles.case import Case
 
 RESULTS = Path(__file__).parent / "results"
 SEEDS = range(3)
 """Each case is drawn this many times; the largest deviation is kept."""
-VERSIONS_OF = ("gradx", "jax", "jaxlib", "numpy", "optax", "scipy", "torch")
+VERSIONS_OF = ("gradx", "jax", "jaxlib", "numpy", "optax", "scipy")
 DIGITS = 3
 """Of each deviation, in the JSON; the table shows two."""
 
@@ -142,8 +143,9 @@ def _array_deviation(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def surroundings() -> dict[str, Any]:
-    """Return what the numbers depend on, and nothing that names a machine."""
+    """Return what the numbers depend on, and nothing that names a machine; torch's is the version that was recorded."""
     versions = {name: importlib.metadata.version(name) for name in VERSIONS_OF if _installed(name)}
+    versions["torch"] = recorded.torch_version()
     return {"platform": jax.default_backend(), "versions": {"python": platform.python_version(), **versions}}
 
 

@@ -21,13 +21,13 @@ from benchmarks.results import Race, Run
 from gradx.viz.style import COLOURS, DASHES, MARKERS, finish, line_styles, marks, plain_numbers, whole_ticks
 
 NAMES = (
-    ("sgd", "batch"),
-    ("momentum", "mini-batch", "prodigy"),
-    ("rmsprop", "stochastic", "adafactor"),
-    ("adam", "mini-batch-cosine", "radam"),
-    ("adamw", "schedule-free", "lamb"),
+    ("sgd", "batch", "hyperball"),
+    ("momentum", "mini-batch", "prodigy", "soap"),
+    ("rmsprop", "stochastic", "adafactor", "shampoo"),
+    ("adam", "mini-batch-cosine", "radam", "kron"),
+    ("adamw", "schedule-free", "lamb", "adamw-cautious"),
     ("adam-constant", "adam-0.5", "lion"),
-    ("recipe", "muon"),
+    ("recipe", "muon", "normuon"),
 )
 """Who shares one of the seven colours, in other dashes and with another marker."""
 DPI = 220

@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 TABLES = {
     "race": "benchmarks/results/summary.md",
+    "pursuit": "benchmarks/results/language/pursuit.md",
     "sweep": "benchmarks/results/sweep.md",
     "cost": "benchmarks/results/cost_short.md",
     "speed": "benchmarks/results/speed_short.md",

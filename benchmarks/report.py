@@ -12,6 +12,7 @@ from benchmarks import verdict
 from benchmarks.command import Parser, Refused, check_folder, read
 from benchmarks.page import anchor, page
 from benchmarks.pictures import curves, overview, save
+from benchmarks.pursuit import pursuit
 from benchmarks.results import NOTHING, Race, markdown_table, write_whole
 from benchmarks.roster import RECIPE
 
@@ -55,12 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build(folder: Path) -> None:
-    """Draw the curves again and write README.md, its first table alone, and report.html about the races in a folder."""
+    """Draw the curves anew and write README.md, the tables that others quote, and report.html on a folder of races."""
     races = found(folder)
     drawn = {f"{race.task}/{CURVES}": (curves(race), curves(race, narrow=True)) for race in races}
     drawn[OVERVIEW] = overview(races), overview(races, narrow=True)
     for name, (wide, _) in drawn.items():
         save(wide, folder / name)
+    for race in races:
+        if table := pursuit(race):
+            write_whole(folder / race.task / "pursuit.md", table)
     text = markdown(races, folder)
     write_whole(folder / "README.md", text)
     write_whole(folder / "summary.md", summary(races))
@@ -161,6 +165,12 @@ def _comparisons(race: Race) -> str:
     return markdown_table(headings, rows)
 
 
+def _pursuit(race: Race) -> str:
+    table = pursuit(race)
+    said = "How soon each has what AdamW has at its end, the mean over its seeds; between two looks on a line:\n"
+    return f"{said}\n{table}" if table else ""
+
+
 def _reached(race: Race, name: str) -> str:
     ends, show = race.ends(name), race.metric.show
     spread = f" ({show(min(ends))} to {show(max(ends))})" if len(ends) > 1 else ""
@@ -205,6 +215,7 @@ def _section(race: Race, folder: Path) -> str:
         f" {metric.show(metric.target)}. The textbook's choice: {_choice(race)} ({race.source}).\n",
         markdown_table(race.headings(), _rows(race)),
         _comparisons(race),
+        _pursuit(race),
         *_pictures(race, folder),
     ]
     if race.tunings:

@@ -10,7 +10,6 @@ from gradx import GradientTransformation, Params
 WARMUP = 0.1
 """The share of the steps over which a warmed-up learning rate rises."""
 WEIGHT_DECAY = 0.05
-LAST = ("out/kernel", "dense2/kernel")
 FACTORED = 32
 """From so many rows and columns on Adafactor keeps sums in place of moments: networks here are small."""
 RECIPE = "recipe"
@@ -27,25 +26,42 @@ def warmup_cosine(peak: float, steps: int) -> gradx.Schedule:
     return gradx.warmup_cosine_decay_schedule(peak / 10, peak, int(WARMUP * steps), steps)
 
 
-def hidden(params: Params) -> Params:
-    """Mark what Muon is for: kernels with two axes, but not the layer that gives the logits."""
-    return gradx.tree.map_with_path(
-        lambda name, p: p.ndim == 2 and name.endswith("kernel") and name not in LAST, params
-    )
-
-
 def schedule_free(peak: float, steps: int) -> GradientTransformation:
     """Rise to a constant rate: the average of the parameters does what a falling rate does."""
     return gradx.schedule_free_adamw(peak, warmup_steps=int(WARMUP * steps), weight_decay=WEIGHT_DECAY)
 
 
-def muon(peak: float, steps: int) -> GradientTransformation:
+def muon(peak: float, steps: int, weight_decay: float = WEIGHT_DECAY) -> GradientTransformation:
     """Scale updates to the size of Adam's, so that one rate serves the matrices and, by AdamW, the rest."""
     return gradx.muon(
         warmup_cosine(peak, steps),
+        weight_decay=weight_decay,
+        shape_scaling="moonlight",
+        muon_weight_dimension_numbers=gradx.roles.infer,
+    )
+
+
+def hyperball(peak: float, steps: int) -> GradientTransformation:
+    """Turn each matrix by an angle, in Muon's direction; the rest goes by Adam, at a third of that rate."""
+    return gradx.hyperball(muon(peak / 3, steps, 0.0), warmup_cosine(peak, steps), gradx.roles.infer)
+
+
+def cautious_decay(peak: float, steps: int) -> GradientTransformation:
+    """AdamW that decays only where decay and step agree."""
+    return gradx.chain(
+        gradx.scale_by_adam(),
+        gradx.add_cautious_decayed_weights(WEIGHT_DECAY, matrices),
+        gradx.scale_by_learning_rate(warmup_cosine(peak, steps)),
+    )
+
+
+def of_matrices(method: Callable[..., GradientTransformation]) -> Callable[[float, int], GradientTransformation]:
+    """Return a method that goes by roles: hidden matrices its way, the rest by AdamW."""
+    return lambda peak, steps: method(
+        warmup_cosine(peak, steps),
         weight_decay=WEIGHT_DECAY,
-        consistent_rms=0.2,
-        muon_weight_dimension_numbers=hidden,
+        mask=matrices,
+        weight_dimension_numbers=gradx.roles.infer,
     )
 
 
@@ -63,6 +79,11 @@ ROSTER: dict[str, Callable[[float, int], GradientTransformation]] = {
     "schedule-free": schedule_free,
     "prodigy": lambda rate, steps: gradx.prodigy(warmup_cosine(rate, steps), weight_decay=WEIGHT_DECAY),
     "muon": muon,
+    "hyperball": hyperball,
+    "soap": of_matrices(gradx.soap),
+    "shampoo": of_matrices(gradx.shampoo),
+    "kron": of_matrices(gradx.kron),
+    "adamw-cautious": cautious_decay,
 }
 """All have one schedule, so that what differs is the optimizer's own; `adam-constant` shows what the schedule does."""
 
@@ -81,6 +102,17 @@ def newcomers(adam: float) -> dict[str, float]:
 
 
 SCHEDULES = {"adam-constant": "adam"}
+
+
+def methods_of_matrices(adam: float) -> dict[str, float]:
+    """Return the middle of the grid of each method of matrices, given Adam's."""
+    return {
+        "hyperball": 0.03,  # an angle
+        "soap": adam,
+        "shampoo": adam,
+        "kron": float(f"{adam / 3:.0e}"),
+        "adamw-cautious": 3 * adam,
+    }
 
 
 def with_recipe(recipe: Callable[..., GradientTransformation]) -> dict:

@@ -113,7 +113,7 @@ class Task:
     schedules: Mapping[str, str] = field(default_factory=lambda: SCHEDULES)
     """Who has another schedule, and whose optimizer it is: no rival, but a comparison of its own."""
     seeds: int = 3
-    """So many race, unless the command line says otherwise: 5 where a full race with 3 takes less than five minutes."""
+    """So many race, unless the command line says otherwise: 5 where newcomers race or 3 take less than five minutes."""
     tuning_seeds: int = 1
     """A learning rate is judged by the mean over so many; one where time does not allow for more."""
     at_once: int | None = None

@@ -15,6 +15,7 @@ from gradx import (
     perturbations,
     projections,
     recipes,
+    roles,
     schedules,
     second_order,
     transforms,
@@ -43,6 +44,7 @@ from gradx.core import (
     stateless_with_tree_map,
     transformation,
 )
+from gradx.description import Description, describe
 from gradx.evaluation import eval_params
 from gradx.glossary import document_all
 from gradx.hyperparams import concrete, hyperparams, replace
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Description",
     "EmptyState",
     "GradientTransformation",
     "MaskedState",
@@ -79,6 +82,7 @@ __all__ = [
     "chain",
     "checkpoint",
     "concrete",
+    "describe",
     "diagnose",
     "eval_params",
     "freeze",
@@ -96,6 +100,7 @@ __all__ = [
     "projections",
     "recipes",
     "replace",
+    "roles",
     "schedule",
     "schedule_free_adamw",
     "schedule_free_sgd",

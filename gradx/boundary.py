@@ -18,8 +18,13 @@ FROM_INIT = "make the state with init, or restore a checkpoint into what init re
 
 
 def init(tx: Any, params: Params) -> State:
-    """Return the state of `tx`: compiled where that may be, else operation by operation."""
-    return run_init(_own_form(tx, params) if eager.are_concrete((tx, params)) else tx, params)
+    """Return the state of `tx`: compiled where that may be, else operation by operation.
+
+    Shapes without values, of `jax.eval_shape` say, stand for zeros: a state as of parameters that are not there yet.
+    """
+    if any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(params)):
+        params = jax.tree.map(_zeros_of, params)
+    return run_init(own_form(tx, params) if eager.are_concrete((tx, params)) else tx, params)
 
 
 def update(tx: Any, updates: Updates, state: State, params: Params | None, extras: dict) -> tuple[Updates, State]:
@@ -27,7 +32,7 @@ def update(tx: Any, updates: Updates, state: State, params: Params | None, extra
     call = (updates, state, params, extras)
     is_structure = any(isinstance(x, int) for x in jax.tree.leaves(extras))  # Python may branch on it
     if not is_structure and eager.are_concrete((tx, call)):
-        own = _own_form(tx, updates if params is None else params)
+        own = own_form(tx, updates if params is None else params)
         if isinstance(own, Value) and own.is_own:
             return _compiled_update(own, *call, owner=tx.name, strict=tx.is_strict)
     return _checked_update(tx, *call, owner=tx.name, strict=tx.is_strict)
@@ -52,6 +57,10 @@ def _checked_update(
     return _lower(new_updates, one, params), new_state
 
 
+def _zeros_of(x: Any) -> Any:
+    return jax.lax.full_like(x, 0) if isinstance(x, jax.ShapeDtypeStruct) else x
+
+
 _compiled_update = jax.jit(_checked_update, static_argnames=("owner", "strict"))
 
 
@@ -70,7 +79,7 @@ def _check_call(owner: str, tx: Any, updates: Updates, state: State, params: Par
     _check_state(owner, tx, updates, state, params)
 
 
-def _own_form(tx: Any, params: Params) -> Any:
+def own_form(tx: Any, params: Params) -> Any:
     """Return what does the same without a user's code, as far as that goes; only such a value may be compiled unasked.
 
     A recipe is what it stands for, and functions of the parameters are asked, as without `jit` they must be each time.
@@ -78,7 +87,7 @@ def _own_form(tx: Any, params: Params) -> Any:
     if not isinstance(tx, Value) or tx.is_own:
         return tx
     if is_transformation(tx.built):
-        return tx if tx.resolves_schedules else _own_form(tx.built, params)
+        return tx if tx.resolves_schedules else own_form(tx.built, params)
     known, arguments = Arguments.of(tx.factory), tx.arguments
     for name in known.of_params:
         if checks.is_function(arguments[name]):
@@ -87,7 +96,7 @@ def _own_form(tx: Any, params: Params) -> Any:
         return tx
     if not known.of_params and (not isinstance(tx.built, Wrapper) or tx.built.runs_as_given):
         # Where a mask or labels are given, the parts see other parameters.
-        form = functools.partial(_own_form, params=params)
+        form = functools.partial(own_form, params=params)
         arguments = {
             name: jax.tree.map(form, x, is_leaf=lambda x: isinstance(x, Value)) for name, x in arguments.items()
         }

@@ -145,7 +145,12 @@ def _first_difference(got: Any, wanted: Any) -> tuple[str, str] | None:
 
 def _is_list_in_nnx(got: type, wanted: type) -> bool:
     """Whether a list is where flax's nnx keeps it: in a State with numbers for keys."""
-    return got.__name__ == "State" and got.__module__.startswith("flax.nnx") and wanted in (list, tuple)
+    return is_state_of_nnx(got) and wanted in (list, tuple)
+
+
+def is_state_of_nnx(kind: type) -> bool:
+    """Whether `kind` is the mapping in which flax's nnx keeps parameters, and makes one of every node inside."""
+    return kind.__name__ == "State" and kind.__module__.startswith("flax.nnx")
 
 
 def _names_of_none(tree: PyTree) -> set[str]:

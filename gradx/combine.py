@@ -118,15 +118,15 @@ def masked(inner: GradientTransformation, mask: Mask) -> Any:
     _check_part("masked", "inner", inner)
 
     def init(params: Params) -> MaskedState:
-        return MaskedState(run_init(inner, _select(resolve_mask("masked", mask, params), params)))
+        return MaskedState(run_init(inner, select(resolve_mask("masked", mask, params), params)))
 
     def update(
         updates: Updates, state: MaskedState, params: Params | None = None, **extras: Any
     ) -> tuple[Updates, MaskedState]:
         chosen = resolve_mask("masked", mask, updates if params is None else params)
-        inner_params = None if params is None else _select(chosen, params)
-        new, inner_state = run_update(inner, _select(chosen, updates), state.inner_state, inner_params, extras)
-        return _merge(chosen, new, updates), MaskedState(inner_state)
+        inner_params = None if params is None else select(chosen, params)
+        new, inner_state = run_update(inner, select(chosen, updates), state.inner_state, inner_params, extras)
+        return merge(chosen, new, updates), MaskedState(inner_state)
 
     return Wrapper(init, update, lambda state: [("", inner, state and state.inner_state)], is_frame=True)
 
@@ -267,7 +267,7 @@ def _resolve(
     return prefix
 
 
-def _select(mask: PyTree, params: PyTree) -> PyTree:
+def select(mask: PyTree, params: PyTree) -> PyTree:
     """Keep the leaves under True, put `None` for those under False."""
     kept = jax.tree.map(lambda keep, node: node if keep else jax.tree.map(lambda _: None, node), mask, params)
     return _some(kept)
@@ -292,7 +292,7 @@ def _shares(
     return {label: share(label) for label in labels}
 
 
-def _merge(mask: PyTree, new: PyTree, old: PyTree) -> PyTree:
+def merge(mask: PyTree, new: PyTree, old: PyTree) -> PyTree:
     """Take the leaves of `new` under True, those of `old` under False."""
     return jax.tree.map(lambda keep, x, y: x if keep else y, mask, new, old)
 

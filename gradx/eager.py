@@ -11,6 +11,7 @@ from jax.core import Tracer
 from gradx.typing import PyTree
 
 CONCRETE = (jax.Array, np.ndarray, np.generic, float, int, complex)
+WITHOUT_JIT = "jax_disable_jit"
 DEFAULT_DEVICE = "jax_default_device"  # type checkers do not see the attributes of jax.config
 
 

@@ -50,6 +50,12 @@ GLOSSARY = {
     "extras": "what the transformation asks for by name.",
     "gradient_step": "the updates already applied.",
     "factory": "the function to decorate.",
+    # Optimizers of matrices
+    "max_size": "the largest side of a matrix with a full factor.",
+    "when_larger": 'what becomes of a larger side: cut in equal parts ("blocks"), a "diagonal", nothing ("one_sided").',
+    "one_sided": "give the larger side of each matrix no factor.",
+    "update_interval": "updates from one renewal to the next.",
+    "weight_dimension_numbers": "which leaves are matrices, as in `scale_by_muon`; None takes those with two axes.",
     # Schedules
     "init_value": "the value at step 0.",
     "peak_value": "the highest value.",

@@ -152,7 +152,7 @@ def _inside(tx: GradientTransformation, state: State) -> Iterator[Part]:
     if isinstance(tx.built, Wrapper):
         yield from parts_of(tx, state)
         return
-    for part in filter(_is_part, jax.tree.leaves(tx.arguments, is_leaf=_is_part)):
+    for part in filter(is_part, jax.tree.leaves(tx.arguments, is_leaf=is_part)):
         found = _state_of(tx, state, part)
         if found is not None:
             yield "", part, found[0]
@@ -188,17 +188,18 @@ def _setters(tx: GradientTransformation, prefix: str, rebuild: Callable) -> Iter
 
 def _nested(tx: GradientTransformation) -> list[tuple[str, Any, Callable]]:
     """Return for each transformation among the arguments label, value, and the function that puts another there."""
-    leaves, treedef = jax.tree.flatten(tx.arguments, is_leaf=_is_part)
+    leaves, treedef = jax.tree.flatten(tx.arguments, is_leaf=is_part)
 
     def put(i: int) -> Callable:
         return lambda new: tx.replace(**treedef.unflatten([*leaves[:i], new, *leaves[i + 1 :]]))
 
-    places = [i for i, x in enumerate(leaves) if _is_part(x)]
+    places = [i for i, x in enumerate(leaves) if is_part(x)]
     labels = [label for label, _, _ in parts_of(tx, None)] if isinstance(tx.built, Wrapper) else [""] * len(places)
     return [(label, leaves[i], put(i)) for label, i in zip(labels, places, strict=True)]
 
 
-def _is_part(x: Any) -> bool:
+def is_part(x: Any) -> bool:
+    """Whether an argument is a transformation, gradx's or not."""
     return isinstance(x, GradientTransformation) or (not isinstance(x, Value) and is_transformation(x))
 
 

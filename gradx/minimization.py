@@ -1,6 +1,7 @@
 """`minimize`: a whole descent as one compiled program, with any transformation."""
 
 import enum
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,14 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from gradx import tree
+from gradx import boundary, eager, tree
 from gradx.combine import chain, named_chain
 from gradx.core import GradientTransformation, ScheduledState, apply_updates
 from gradx.glossary import document_all
 from gradx.optimizers.lbfgs import lbfgs
 from gradx.running import parts_of
+from gradx.traced import Computation, trace
 from gradx.transforms.line_search import is_search_state, value_dtype
 from gradx.typing import NonNegative, Params, PositiveInt, State, Updates
+from gradx.value import Value
 
 PATIENCE = 40
 """After so many evaluations of a line search without a lower value or a smaller gradient there is no more to gain."""
@@ -118,8 +121,9 @@ def minimize(
       tol: stop when no |entry| of the gradient is larger; 0 goes on while anything decreases.
       progress: print a line every so many steps; 0 prints nothing.
 
-    Returns a `MinimizeResult`; its `message` says why it stopped. Un-jitted, each call compiles `fun` anew: put a
-    function that calls `minimize` under `jax.jit` to call it often. Cannot be differentiated in reverse.
+    Returns a `MinimizeResult`; its `message` says why it stopped. Un-jitted, each call asks `fun` once what it
+    computes, and what computes the same, of other arrays or at other rates too, is compiled once. Cannot be
+    differentiated in reverse.
 
     >>> import gradx, jax.numpy as jnp
     >>> def rosenbrock(x):
@@ -130,11 +134,41 @@ def minimize(
     """
     if not isinstance(tx, GradientTransformation) and not (hasattr(tx, "init") and hasattr(tx, "update")):
         raise TypeError(f"minimize: tx must be a transformation, got {tx!r}")
-    run = jax.jit(lambda params, tol: _minimize(fun, params, tx, max_steps, tol, progress))
-    result = run(params, tol)
+    result = _run_known(fun, params, tx, max_steps, tol, progress)
+    if result is None:
+        run = jax.jit(lambda params, tol: _minimize(fun, params, tx, max_steps, tol, progress))
+        result = run(params, tol)
     if progress and not isinstance(result.value, Tracer):
         jax.effects_barrier()
     return result
+
+
+def _run_known(
+    fun: Callable, params: Params, tx: Any, max_steps: int, tol: Any, progress: int
+) -> MinimizeResult | None:
+    """Minimize by a program that is kept for the next call, or return `None`.
+
+    No user's function is in it: `fun` stands there as what it computes, and its arrays come as arguments; masks and
+    labels are what they answer now.
+    """
+    if getattr(jax.config, eager.WITHOUT_JIT) or not isinstance(tx, Value) or not eager.are_concrete((tx, params, tol)):
+        return None
+    own = boundary.own_form(tx, params)
+    if not own.is_own or (found := trace(fun, jax.eval_shape(tree.lift, params))) is None:
+        return None
+    if not eager.are_concrete(found.arrays):  # of a trace outside
+        return None
+    return _program(found.computation, max_steps, progress)(params, found.arrays, own, tol)
+
+
+@functools.lru_cache(maxsize=32)
+def _program(computation: Computation, max_steps: int, progress: int) -> Callable[..., MinimizeResult]:
+    """Return the compiled descent on a computation; the same for equal ones."""
+
+    def run(params: Params, arrays: list, tx: Any, tol: Any) -> MinimizeResult:
+        return _minimize(computation.bind(arrays), params, tx, max_steps, tol, progress)
+
+    return jax.jit(run)
 
 
 def _minimize(fun: Callable, params: Params, tx: Any, max_steps: int, tol: Any, progress: int) -> MinimizeResult:

@@ -102,7 +102,7 @@ def _gathered_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array
 def safe_increment(count: jax.Array) -> jax.Array:
     """Return count + 1, held at the largest integer instead of wrapping round to a negative one."""
     largest = jnp.iinfo(count.dtype).max
-    return jnp.minimum(count, largest - 1) + 1
+    return jnp.minimum(count, jnp.asarray(largest - 1, count.dtype)) + 1  # a Python int would have to be an int32
 
 
 def at_least_float32(dtype: DTypeLike) -> jnp.dtype:

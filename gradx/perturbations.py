@@ -120,7 +120,8 @@ def make_perturbed_fun(
         values = jax.lax.stop_gradient(jax.vmap(fun)(points))
         if not use_baseline:
             return jax.tree.map(lambda v: average(v, None), values)
-        return jax.tree.map(average, values, jax.lax.stop_gradient(fun(x)))
+        center = jax.lax.stop_gradient(fun(jax.lax.stop_gradient(x)))  # of x too: a rule of `fun`'s own is not asked
+        return jax.tree.map(average, values, center)
 
     return perturbed
 

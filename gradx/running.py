@@ -34,6 +34,10 @@ class ScheduledState(NamedTuple):
     inner_state: State = EmptyState()
 
 
+class NeedsParams(TypeError):
+    """An update needs the parameters, and was called without."""
+
+
 class MaskedNode(NamedTuple):
     """What a foreign transformation sees where a mask leaves a parameter out: a node without leaves, as in Optax."""
 
@@ -195,7 +199,7 @@ def _call_named(
     given = extras if wanted.all else {key: extras[key] for key in wanted.names if key in extras}
     for key in wanted.required:
         if key == "params" and params is None:
-            raise TypeError(f"{name} needs params: call tx.update(updates, state, params)")
+            raise NeedsParams(f"{name} needs params: call tx.update(updates, state, params)")
         if key != "params" and key not in extras:
             raise TypeError(
                 f"{name} needs {key}: call tx.update(updates, state, params, {key}=...)"

@@ -32,6 +32,12 @@ ELSEWHERE = {
     "SequentialLR": "gradx.join_schedules",
     "LambdaLR": "any function of the step, in the place of a number",
     "ChainedScheduler": "a product: schedules are multiplied like numbers",
+    "ReduceLROnPlateau": "gradx.reduce_on_plateau, whose patience is one more",
+    "AveragedModel": "gradx.average_params, around the optimizer",
+    "use_ema": "gradx.average_params, around the optimizer",
+    "loss_scale_factor": "gradx.static_loss_scale, around the optimizer",
+    "LossScaleOptimizer": "gradx.dynamic_loss_scale",
+    "GradScaler": "gradx.dynamic_loss_scale, around the optimizer",
 }
 """Names of other libraries for what is called otherwise here."""
 

@@ -3,6 +3,7 @@
 import gc
 import os
 from importlib.metadata import version
+from pathlib import Path
 
 if version("jaxlib").startswith("0.10."):  # later compilers have no other emitters
     QUICK = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
@@ -22,3 +23,23 @@ def settled_heap():
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+GROWTH = 1e9
+"""Bytes by which a worker may grow before it forgets its compiled programs: two of them share a machine with 24 GiB."""
+grown_to = 2e9
+
+
+def resident() -> int:
+    """Return the bytes that this process holds in memory, 0 where nobody tells."""
+    statistics = Path("/proc/self/statm")
+    return int(statistics.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statistics.exists() else 0
+
+
+def pytest_runtest_teardown():
+    """Forget compiled programs now and then; their memory is used again, and never given back to the system."""
+    global grown_to
+    if (now := resident()) > grown_to + GROWTH:
+        jax.clear_caches()
+        gc.collect()
+        grown_to = max(now, resident())

@@ -25,16 +25,20 @@ def test_every_recipe_file_has_an_example():
     assert without == []
 
 
-def blocks():
-    return re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.S)
+PAGES = [README, *sorted((README.parent / "docs").glob("*.md"))]
 
 
-def test_examples_in_the_readme():
+def blocks(page):
+    return re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.S)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_in_the_readme_and_docs(page):
     """One after the other in one namespace, as a reader would paste them."""
-    assert blocks()
+    assert blocks(page) or page.name == "optax.md"  # a list of names
     namespace = {}
-    for block in blocks():
-        exec(compile(block, "README.md", "exec"), namespace)
+    for block in blocks(page):
+        exec(compile(block, page.name, "exec"), namespace)
 
 
 def test_tables_in_the_readme_come_from_results():

@@ -16,7 +16,7 @@ from sklearn.datasets import load_breast_cancer
 
 import gradx
 from gradx.testing import assert_close, assert_finite
-from tests.zoo import ZOO
+from tests.zoo import ZOO, first_of_a_kind
 
 IN_FLAX = [row for row in ZOO if not row.extras]  # TrainState passes no extras
 
@@ -120,28 +120,37 @@ def train_linen(tx, steps, net=LinenMlp):
 # Every row of the zoo
 
 
-LISTS = ("sm3", "scale_by_sm3")
-"""Keep lists, as Optax's does, of which nnx makes a State with numbers after the first update."""
-
-
-@pytest.mark.parametrize("row", [row for row in IN_FLAX if row.tx.name not in LISTS], ids=str)
+@pytest.mark.parametrize("row", first_of_a_kind(IN_FLAX))
 def test_zoo_in_nnx(row):
     losses, params, traces = train_nnx(row.tx, 2, nnx_linear)
     assert traces == 1
     assert_finite((losses, params), "the training")
 
 
-def test_lists_in_a_state_are_taken_as_nnx_keeps_them():
+def keep_lists():
+    """Return a transformation of someone's own that keeps a list for each parameter."""
+
+    def update(updates, state, params=None):
+        return gradx.tree.scale(-0.1, updates), jax.tree.map(lambda x: x + 1, state)
+
+    return gradx.GradientTransformation(lambda params: jax.tree.map(lambda p: [jnp.zeros(())], params), update)
+
+
+@pytest.mark.parametrize("tx", [gradx.sm3(0.1), gradx.masked(gradx.sm3(0.1), True), keep_lists()], ids=str)
+def test_lists_in_a_state_are_taken_as_nnx_keeps_them(tx):
+    """It makes a State with numbers for keys of a list, at the first update; gradx's own are such from the start."""
     model = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
-    optimizer = nnx.Optimizer(model, gradx.sm3(0.1), wrt=nnx.Param)
-    before = jnp.copy(model.kernel[...])
+    optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
+    before, structure = jnp.copy(model.kernel[...]), jax.tree.structure(nnx.as_pure(optimizer.opt_state))
     for _ in range(3):
         optimizer.update(model, nnx.grad(lambda m: jnp.sum(m(jnp.ones((1, 3))) ** 2))(model))
     assert jnp.all(jnp.isfinite(model.kernel[...]))
     assert jnp.any(model.kernel[...] != before)
+    stays = jax.tree.structure(nnx.as_pure(optimizer.opt_state)) == structure
+    assert stays == (tx.is_recipe or tx.name == "masked")
 
 
-@pytest.mark.parametrize("row", IN_FLAX, ids=str)
+@pytest.mark.parametrize("row", first_of_a_kind(IN_FLAX))
 def test_zoo_in_linen_lowers_a_real_loss(row):
     losses, params, traces = train_linen(descending(row), 30, linen_linear)
     assert traces == 1
@@ -152,7 +161,7 @@ def test_zoo_in_linen_lowers_a_real_loss(row):
         assert losses[-1] < 0.9 * losses[0]
 
 
-@pytest.mark.parametrize("row", ZOO, ids=str)
+@pytest.mark.parametrize("row", first_of_a_kind(ZOO))
 def test_zoo_in_chains_with_optax(row):
     params = {"w": jnp.array([1.0, -2.0]), "b": jnp.array(0.5)}
     grads = jax.tree.map(lambda p: 3 * p, params)

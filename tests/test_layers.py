@@ -11,17 +11,18 @@ ROOT = Path(gradx.__file__).parent
 LAYERS = [
     {"typing"},
     {"glossary", "unknown"},
-    {"checks", "numerics", "labels", "arguments", "eager", "value", "scheduled", "sometimes", "evaluation"},
+    {"checks", "numerics", "labels", "arguments", "eager", "value", "scheduled", "sometimes", "evaluation", "traced"},
     {"tree"},
     {"running"},
     {"boundary"},
     {"core"},
     {"combine"},
-    {"matrices", "roles"},
+    {"matrices"},
+    {"roles"},
     {"transforms"},
     {"optimizers", "wrappers"},
     {"hyperparams", "testing"},
-    {"checkpoint", "diagnose", "minimization", "recipes", "tune", "viz"},
+    {"checkpoint", "description", "diagnose", "minimization", "recipes", "tune", "viz"},
 ]
 PLAIN = {"schedules", "losses", "linalg", "projections", "assignment", "perturbations", "microbatching", "second_order"}
 """Beside the tower: these import only its lowest modules, and only its highest layer imports them; but transforms

@@ -8,6 +8,7 @@ import pytest
 
 import gradx
 from gradx.testing import assert_close
+from tests.oracles.recorded import from_torch
 
 RNG = np.random.default_rng(0)
 KERNEL = RNG.normal(size=(3, 4)).astype(np.float32)
@@ -129,6 +130,13 @@ def test_factors_keep_optax_axes():
         assert (state.v_row.shape, state.v_col.shape) == (theirs.v_row.shape, theirs.v_col.shape)
 
 
+@pytest.mark.parametrize("shape", [(3, 1000), (1000, 3)])
+def test_means_of_squares_do_not_overflow_where_the_squares_do_not(shape):
+    g = jnp.full(shape, 1.5e18)  # a thousand squares are no float32
+    tx = gradx.scale_by_factored_rms(min_dim_size_to_factor=2)
+    np.testing.assert_allclose(tx.update(g, tx.init(g))[0], 1.0, rtol=1e-5)
+
+
 @pytest.mark.parametrize("offset", [0, 1, 5])
 def test_a_late_start_of_the_decay_is_finite(offset):
     steps, _, _ = run(gradx.adafactor(0.1, decay_offset=offset), KERNEL, GRADIENTS)
@@ -159,6 +167,24 @@ def test_asgd_averages_as_pytorch_does():
     _, state, params = run(gradx.asgd(rate, lambd, alpha, t0, decay), KERNEL, GRADIENTS)
     np.testing.assert_allclose(params, p, rtol=1e-5)
     np.testing.assert_allclose(gradx.eval_params(state, params), ax, rtol=1e-5)
+
+
+def test_the_average_of_asgd_is_that_of_torch():
+    hyper = {"lambd": 0.3, "alpha": 0.9, "t0": 2, "weight_decay": 0.1}
+
+    def run_torch(torch):
+        p = torch.nn.Parameter(torch.tensor(KERNEL))
+        optimizer = torch.optim.ASGD([p], lr=0.5, **hyper)
+        for g in GRADIENTS:
+            p.grad = torch.tensor(g)
+            optimizer.step()
+        return {"average": optimizer.state[p]["ax"].numpy(), "parameters": p.detach().numpy()}
+
+    theirs = from_torch("average of ASGD", run_torch)
+    _, state, params = run(gradx.asgd(0.5, **hyper), KERNEL, GRADIENTS)
+    assert_close(params, theirs["parameters"])
+    assert_close(gradx.eval_params(state, params), theirs["average"])
+    assert not np.allclose(theirs["average"], theirs["parameters"], rtol=1e-2)
 
 
 def test_asgd_keeps_the_parameters_before_it_averages():

@@ -73,7 +73,7 @@ def with_jit(tx):
 
 @pytest.mark.parametrize("run", [without_jit, with_jit])
 @pytest.mark.parametrize("kind", holding(Data()))
-def test_what_a_value_refers_to_is_freed_with_it(kind, run):
+def test_what_a_value_refers_to_is_freed_with_it(kind, run, settled_heap):
     data = Data()
     alive = weakref.ref(data)
     run(holding(data)[kind])
@@ -82,7 +82,7 @@ def test_what_a_value_refers_to_is_freed_with_it(kind, run):
     assert alive() is None
 
 
-def test_trials_without_jit_hold_no_memory():
+def test_trials_without_jit_hold_no_memory(settled_heap):
     def trial(i):
         anchor = np.full((100, 100), float(i))  # 80 kB
 

@@ -1,5 +1,7 @@
 """Losses that are scaled up for float16, by a fixed number or one that finds itself."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,6 +48,47 @@ def test_the_scale_halves_at_overflow_and_doubles_after_good_steps():
     assert [float(s.loss_scale) for s in states] == [16, 8, 8, 16, 16, 8, 4, 4, 8, 8, 16]
     assert [int(s.good_steps) for s in states] == [1, 0, 1, 0, 1, 0, 0, 1, 0, 1, 0]
     assert int(states[-1].total_skipped) == 3
+
+
+def test_the_scale_moves_as_that_of_keras():
+    """`keras.optimizers.LossScaleOptimizer`, written after its source; gradx's stops at 1, Keras's does not."""
+    finite, scale, counter, expected = np.random.default_rng(0).random(100) < 0.86, 2.0**15, 0, []
+    for good in finite:
+        if not good:
+            scale, counter = scale / 2, 0
+        elif counter == 3 - 1:
+            scale, counter = 2 * scale, 0
+        else:
+            counter += 1
+        expected.append(scale)
+    tx = gradx.dynamic_loss_scale(gradx.sgd(0.1), growth_steps=3)
+    states = run(tx, [PARAMS if good else INFINITE for good in finite])
+    assert min(expected) > 1
+    assert [float(s.loss_scale) for s in states] == expected
+    defaults = inspect.signature(gradx.dynamic_loss_scale).parameters
+    assert [defaults[name].default for name in ("initial_scale", "growth_steps")] == [2.0**15, 2000]
+
+
+def test_a_fixed_scale_is_kerass_loss_scale_factor():
+    """`keras.optimizers.SGD(loss_scale_factor=8.0)`: the loss times 8 is differentiated, and the gradient over 8."""
+    tx = gradx.static_loss_scale(gradx.sgd(0.1), 8.0)
+    state = tx.init(PARAMS)
+    assert float(gradx.scale_loss(3.0, state)) == 24.0
+    updates, _ = tx.update(PARAMS, state, PARAMS)
+    assert_close(updates, jax.tree.map(lambda g: -0.1 * g / 8.0, PARAMS))
+
+
+@pytest.mark.parametrize(
+    ("argument", "factory"),
+    [
+        ("use_ema", gradx.average_params),
+        ("ema_overwrite_frequency", gradx.average_params),
+        ("loss_scale_factor", gradx.static_loss_scale),
+        ("LossScaleOptimizer", gradx.dynamic_loss_scale),
+    ],
+)
+def test_docstrings_name_what_keras_calls_it(argument, factory):
+    assert argument in factory.__doc__
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

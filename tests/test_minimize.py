@@ -1,6 +1,8 @@
 """`minimize` on classic problems, beside SciPy's L-BFGS-B; with any transformation; and why it stops."""
 
 import functools
+import gc
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -211,3 +213,139 @@ def test_progress_is_printed_when_asked(capsys):
 def test_what_is_no_transformation_is_refused():
     with pytest.raises(TypeError, match=r"tx must be a transformation, got 0\.1"):
         gradx.minimize(bowl, jnp.zeros(3), 0.1)
+
+
+# One program for what computes the same
+
+
+@pytest.fixture
+def compiled():
+    """Return a function that says how many programs were compiled since it was last asked."""
+    seen, asked = [], [0]
+
+    def note(event, duration, **kwargs):
+        if event.endswith("backend_compile_duration"):
+            seen.append(event)
+
+    def since():
+        asked[0], before = len(seen), asked[0]
+        return asked[0] - before
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    yield since
+    jax.monitoring.clear_event_listeners()
+
+
+MOMENTUM = gradx.sgd(0.3, momentum=0.5)
+
+
+def fit(data, start=(0.0, 0.0), tx=MOMENTUM, **options):
+    """Minimize a function that is made anew for these data."""
+    data = np.float32(data)
+    found = gradx.minimize(lambda x: jnp.sum((jnp.tanh(x) - data) ** 2), np.float32(start), tx, **options)
+    np.testing.assert_allclose(np.tanh(found.params) + 0 * data, data + 0 * found.params, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"data": (0.1, 0.7)},
+        {"start": (0.3, -0.2)},
+        {"tx": gradx.sgd(0.4, momentum=0.6)},
+        {"tx": gradx.sgd(0.3, momentum=0.5)},
+        {"tol": 1e-3},
+    ],
+    ids=str,
+)
+def test_what_computes_the_same_is_compiled_once(compiled, change):
+    fit((0.5, -0.3))
+    compiled()
+    fit(**{"data": (0.5, -0.3)} | change)
+    assert compiled() == 0
+
+
+@pytest.mark.parametrize("change", [{"max_steps": 900}, {"tx": gradx.adam(0.1)}, {"start": ((0.0, 0.0),)}], ids=str)
+def test_what_computes_something_else_is_compiled(compiled, change):
+    fit((0.5, -0.3))
+    compiled()
+    fit(**{"data": (0.5, -0.3)} | change)
+    assert compiled() > 0
+
+
+def test_masks_are_asked_at_each_call(compiled):
+    chosen = [False]
+    tx = gradx.chain(gradx.masked(gradx.set_to_zero(), lambda params: chosen[0]), MOMENTUM)
+    fit((0.5, -0.3), tx=tx)
+    compiled()
+    fit((0.4, -0.1), tx=tx)
+    assert compiled() == 0
+    chosen[0] = True
+    found = gradx.minimize(bowl, jnp.zeros(3), tx, max_steps=5)
+    np.testing.assert_array_equal(found.params, 0.0)
+
+
+def test_what_a_function_reads_may_change():
+    settings = {"power": 2, "centre": np.float32([1.0, 2.0])}
+
+    def fun(x):
+        return jnp.sum(jnp.abs(x - settings["centre"]) ** settings["power"])
+
+    for power, centre in ((2, [1.0, 2.0]), (2, [3.0, 4.0]), (4, [3.0, 4.0])):
+        settings["power"] = power
+        settings["centre"][:] = centre  # in place
+        found = gradx.minimize(fun, jnp.zeros(2), tol=1e-6)
+        np.testing.assert_allclose(found.params, centre, atol=0.05)
+        np.testing.assert_allclose(found.history.values[0], np.sum(np.power(centre, power)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("large", [2, 2000])
+def test_arrays_inside_a_jitted_function_are_not_mixed_up(large):
+    def jitted(centre):
+        return jax.jit(lambda x: jnp.sum((x - jnp.mean(centre)) ** 2))
+
+    for value in (1.0, 2.0):
+        centre = jnp.full(large, value)
+        np.testing.assert_allclose(gradx.minimize(jitted(centre), jnp.zeros(2)).params, value, rtol=1e-4)
+
+
+def test_functions_of_the_same_values_and_other_derivatives_are_two():
+    def with_slope(factor):
+        @jax.custom_jvp
+        def square(x):
+            return jnp.sum(x * x)
+
+        square.defjvp(lambda primals, tangents: (square(*primals), factor * jnp.sum(2 * primals[0] * tangents[0])))
+        return square
+
+    once = gradx.minimize(with_slope(1.0), jnp.ones(2), gradx.sgd(0.1), max_steps=1)
+    twice = gradx.minimize(with_slope(2.0), jnp.ones(2), gradx.sgd(0.1), max_steps=1)
+    np.testing.assert_allclose([once.params[0], twice.params[0]], [0.8, 0.6], rtol=1e-6)
+
+
+class Data:
+    """Something large that a function refers to."""
+
+    def __init__(self):
+        self.rows = jnp.ones((10, 2))
+
+
+@pytest.mark.parametrize("wrap", [lambda fun: fun, jax.jit], ids=["plain", "jitted"])
+def test_what_a_function_refers_to_is_freed_with_it(wrap):
+    def of(data):
+        return wrap(lambda x: jnp.sum(jax.nn.relu(data.rows @ x - 1.0)))
+
+    data = Data()
+    alive = [weakref.ref(data), weakref.ref(data.rows)]
+    gradx.minimize(of(data), jnp.ones(2), MOMENTUM, max_steps=3)
+    del data
+    gc.collect()
+    assert [x() for x in alive] == [None, None]
+
+
+def test_a_function_that_closes_over_a_tracer_is_minimized_in_its_trace():
+    def best(centre):
+        return gradx.minimize(lambda x: jnp.sum((x - centre) ** 2), jnp.zeros(2)).params
+
+    np.testing.assert_allclose(jax.jit(best)(jnp.float32(3.0)), 3.0, rtol=1e-5)
+    np.testing.assert_allclose(jax.vmap(best)(jnp.arange(2.0)), [[0.0, 0.0], [1.0, 1.0]], atol=1e-5)

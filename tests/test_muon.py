@@ -21,6 +21,10 @@ def numbers(make):
     return {"tall": make(), "wide": make(1, 0), "bias": None, "heads": make(-2, 2), "conv": make((0, 1, 2), 3)}
 
 
+def has_two_axes(params):
+    return jax.tree.map(lambda p: p.ndim == 2, params)
+
+
 def share_an_axis(params):
     return jax.tree.map(lambda p: gradx.MuonDimensionNumbers(0, -p.ndim) if p.ndim > 1 else None, params)
 
@@ -63,7 +67,8 @@ def test_dimension_numbers_of_optax_are_understood():
 
 
 def test_adam_takes_what_is_no_matrix():
-    updates, adam = run(gradx.muon(0.1, adam_learning_rate=0.2, adam_b1=0.5))[-1], gradx.adamw(0.2, 0.5)
+    tx = gradx.muon(0.1, adam_learning_rate=0.2, adam_b1=0.5, muon_weight_dimension_numbers=has_two_axes)
+    updates, adam = run(tx)[-1], gradx.adamw(0.2, 0.5)
     expected = run(adam.replace(weight_decay=0.0, nesterov=True))[-1]
     assert_close(
         {k: updates[k] for k in ("bias", "heads", "conv")}, {k: expected[k] for k in ("bias", "heads", "conv")}

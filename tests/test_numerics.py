@@ -1,5 +1,6 @@
 """Arithmetic at its corners: NaN, decay 0, the largest count; and the rules that rest on it."""
 
+import functools
 import inspect
 
 import jax
@@ -138,6 +139,11 @@ def test_numpy_integers_are_steps():
 
 
 ESTIMATED = {"hessian_diagonal_fn": gradx.identity()}
+DIRECTIONS = [
+    *("adam_mini", "adamuon", "dion", "dion2", "kl_shampoo", "kl_soap", "kron", "laprop", "normuon", "polargrad"),
+    *("scion", "shampoo", "soap", "soap_muon", "stable_adam"),
+]
+OPTIMIZERS = [*DIRECTIONS[:-1], "mars_adamw", "stable_adamw"]
 KEEPS = {
     ("scale_by_adam", "mu_dtype"): (gradx.scale_by_adam, "mu"),
     ("adam", "mu_dtype"): (lambda **kwargs: gradx.adam(0.1, **kwargs), "mu"),
@@ -165,6 +171,13 @@ KEEPS = {
     ("schedule_free", "state_dtype"): (lambda **kwargs: gradx.schedule_free(gradx.sgd(0.1), 0.1, **kwargs), "z"),
     ("schedule_free_sgd", "state_dtype"): (lambda **kwargs: gradx.schedule_free_sgd(0.1, **kwargs), "z"),
     ("schedule_free_adamw", "state_dtype"): (lambda **kwargs: gradx.schedule_free_adamw(0.1, **kwargs), "z"),
+    **{(name, "mu_dtype"): (functools.partial(getattr(gradx, name), 0.1), "mu") for name in OPTIMIZERS},
+    **{(f"scale_by_{name}", "mu_dtype"): (getattr(gradx, f"scale_by_{name}"), "mu") for name in DIRECTIONS},
+    ("adamc", "mu_dtype"): (lambda **kwargs: gradx.adamc(0.1, 0.1, **kwargs), "mu"),
+    ("generalized_primal_averaging", "state_dtype"): (
+        lambda **kwargs: gradx.generalized_primal_averaging(gradx.sgd(0.1), **kwargs),
+        "z",
+    ),
     ("MultiSteps", "accumulator_dtype"): (lambda **kwargs: gradx.MultiSteps(gradx.sgd(0.1), 2, **kwargs), "acc_grads"),
 }
 """By factory and argument: a value with it, and the field whose dtype it is, or how the fields begin."""
@@ -194,7 +207,7 @@ def test_every_dtype_of_a_moment_is_in_the_table():
 
 def arguments_of(function):
     try:
-        return [x for x in inspect.signature(function).parameters if x.endswith("_dtype")]
+        return [x for x in inspect.signature(function).parameters if x.endswith("_dtype") and x != "ns_dtype"]
     except ValueError:  # a class of C's
         return []
 
@@ -226,7 +239,9 @@ def test_moments_of_complex_parameters_are_complex_in_a_real_dtype(key):
 
 def test_both_parts_of_muon_and_a_measure_have_the_dtype_they_are_given():
     params = {"w": jnp.ones((2, 3)), "b": jnp.ones(2)}
-    kept = dtypes_kept_in(gradx.muon(0.1, mu_dtype="bfloat16"), params)
+    kept = dtypes_kept_in(
+        gradx.muon(0.1, mu_dtype="bfloat16", muon_weight_dimension_numbers={"w": True, "b": False}), params
+    )
     assert {dtype for name, dtype in kept.items() if ".mu" in name} == {jnp.dtype(jnp.bfloat16)}
     measure = gradx.measure_with_ema(gradx.tree.norm, 0.9, accumulator_dtype="bfloat16")
     kept = dtypes_kept_in(gradx.monitor({"norm": measure}), params)
@@ -435,3 +450,11 @@ def test_zero_nans_runs_in_a_loop_of_a_shard():
     spec = jax.sharding.PartitionSpec("data")
     run = jax.jit(jax.shard_map(train, mesh=mesh, in_specs=spec, out_specs=spec))
     np.testing.assert_allclose(run(jnp.arange(8.0)), 0.75 * np.arange(8), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32"])
+def test_counts_of_any_integer_are_held_at_the_largest(dtype):
+    largest = np.iinfo(dtype).max
+    counts = jnp.array([3, largest - 1, largest], dtype)
+    np.testing.assert_array_equal(jax.jit(gradx.safe_increment)(counts), np.array([4, largest, largest], dtype))
+    assert gradx.safe_increment(counts).dtype == dtype

@@ -9,6 +9,7 @@ import pytest
 
 import gradx
 from gradx.wrappers.mechanic import tuner_rule
+from tests.oracles.recorded import from_torch
 
 PARAMS = {"w": jnp.array([1.0, -2.0, 0.5]), "b": jnp.array(3.0)}
 
@@ -79,6 +80,12 @@ def test_a_loss_of_low_precision_is_lifted():
     assert gradx.tree.allclose(low, full, rtol=1e-6)
 
 
+@pytest.mark.parametrize("make", [gradx.prodigy, gradx.dadapt_adamw])
+def test_betas_are_checked_one_by_one(make):
+    with pytest.raises(ValueError, match=r"betas\[1\] must be in \[0, 1\), got 1.0"):
+        make(betas=(0.9, 1.0))
+
+
 # Distance over gradients
 
 
@@ -121,6 +128,17 @@ def test_the_start_is_kept_in_the_dtype_asked_for():
 # A plateau
 
 
+LOSSES = np.round(3 * np.exp(-np.arange(60) / 12) + 0.5 * np.abs(np.sin(3.1 * np.arange(60) ** 1.1)), 3) + 0.5
+PLATEAUS = {
+    "relative": {
+        "factor": 0.5, "patience": 1, "threshold": 0.05, "threshold_mode": "rel", "cooldown": 3, "min_lr": 0.0,
+    },
+    "absolute, losses below 0": {
+        "factor": 0.7, "patience": 0, "threshold": 0.1, "threshold_mode": "abs", "cooldown": 0, "min_lr": 0.02,
+    },
+}  # fmt: skip
+
+
 def scales(tx, values):
     """Return the scale after each value."""
     state, found = tx.init(0.0), []
@@ -146,6 +164,28 @@ def scales(tx, values):
 def test_the_scale_shrinks_on_a_plateau(hyper, values, expected):
     tx = gradx.reduce_on_plateau(factor=0.5, patience=1, **hyper)
     np.testing.assert_allclose(scales(tx, values), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", PLATEAUS)
+def test_torch_shrinks_at_the_same_values(name):
+    """Torch's patience is how many may pass, gradx's which one is too many: one more."""
+    options = PLATEAUS[name]
+    values = LOSSES if options["threshold_mode"] == "rel" else LOSSES - 4.0
+
+    def run(torch):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        scheduler, rates = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **options), []
+        for value in values:
+            scheduler.step(float(value))
+            rates.append(optimizer.param_groups[0]["lr"])
+        return {"rates": np.array(rates)}
+
+    margin = "rtol" if options["threshold_mode"] == "rel" else "atol"
+    hyper = {"rtol": 0.0, margin: options["threshold"], "cooldown": options["cooldown"]}
+    tx = gradx.reduce_on_plateau(options["factor"], options["patience"] + 1, min_scale=options["min_lr"], **hyper)
+    theirs = from_torch(f"plateau {name}", run)["rates"]
+    assert len(set(theirs)) >= 4
+    np.testing.assert_allclose(scales(tx, values), theirs, rtol=1e-6)
 
 
 def test_means_that_cool_down_do_not_count():

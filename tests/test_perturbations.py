@@ -173,3 +173,15 @@ def test_inputs_without_derivatives_are_refused_with_their_place():
         perturbed(KEY, {"w": jnp.ones(2), "n": jnp.arange(2)})
     with pytest.raises(TypeError, match="got complex64"):
         perturbed(KEY, {"w": jnp.ones(2, jnp.complex64)})
+
+
+def test_a_derivative_of_the_function_is_never_asked():
+    @jax.custom_jvp
+    def step(x):
+        return jnp.sign(x)
+
+    @step.defjvp
+    def refuse(primals, tangents):
+        raise AssertionError("its derivative was asked")
+
+    assert jnp.isfinite(jax.grad(make_perturbed_fun(step, 10), argnums=1)(KEY, jnp.float32(0.1)))

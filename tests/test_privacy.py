@@ -89,3 +89,8 @@ def test_gradients_without_examples_are_refused():
         gradx.per_example_global_norm_clip({"a": jnp.ones((2, 3)), "b": jnp.ones((3, 3))}, 1.0)
     with pytest.raises(ValueError, match="updates"):
         gradx.sgd(0.1).update(GRADS, (gradx.EmptyState(),), PARAMS)
+
+
+def test_gradients_of_integers_are_numbers():
+    total, _ = gradx.per_example_global_norm_clip(jnp.array([[3, 4], [0, 0]]), 1.0)
+    np.testing.assert_allclose(total, [0.6, 0.8], rtol=1e-6)

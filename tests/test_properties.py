@@ -284,6 +284,7 @@ def test_schedules_stay_between_their_values_and_take_them(name, draw):
 
 FACTORIES = [x for x in vars(gradx).values() if inspect.isfunction(x) and hasattr(x, "__wrapped__")]
 INSIDE = [gradx.dpsgd(0.1, 1.0, 1.0, seed=0), gradx.differentially_private_aggregate(1.0, 1.0, seed=0)]
+INSIDE += [gradx.average_examples(), gradx.track_examples()]
 """In the zoo as parts only."""
 ORDINARY = {tx.name: tx.arguments for tx in [*INSIDE, *(row.tx for row in ZOO)]}
 

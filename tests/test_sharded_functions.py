@@ -224,7 +224,7 @@ def test_real_leaves_take_nothing_complex(scalar, y):
     assert tree.scale(1j, {"w": jnp.ones(1, complex)})["w"] == 1j
 
 
-@pytest.mark.parametrize("classes", [256, 300])
+@pytest.mark.parametrize("classes", [pytest.param(256, marks=pytest.mark.slow), 300])
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
 def test_narrow_labels_among_more_classes_than_they_can_count(dtype, classes):
     """Bytes are the labels of byte-level language models: 256 is no uint8."""

@@ -153,3 +153,12 @@ def test_a_foreign_recipe_works():
 
     tx = gradx.transformation(optax.lion)(0.5, weight_decay=0.0)
     np.testing.assert_allclose(steps(tx, 1)[0], -0.5 * W)
+
+
+@pytest.mark.parametrize("make", [gradx.adam, gradx.lbfgs, gradx.novograd, gradx.lamb], ids=lambda f: f.__name__)
+def test_shapes_stand_for_parameters_that_are_not_there_yet(make):
+    tx = gradx.chain(gradx.clip(1.0), make(0.1))
+    shapes = {"w": jax.ShapeDtypeStruct((2, 3), jnp.float32), "b": jnp.ones(3)}
+    found, expected = tx.init(shapes), tx.init({"w": jnp.zeros((2, 3)), "b": jnp.ones(3)})
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gradx
-from tests.zoo import LOSS, ZOO, Row
+from tests.zoo import LOSS, ZOO, Row, first_of_a_kind
 
 OPTIONS = [
     Row(gradx.scale_by_stddev(initial_scale=0.1, bias_correction=True)),
@@ -131,6 +131,8 @@ ABOVE_0 = {
     "schedule_free": ("b1", "learning_rate"),
     "schedule_free_sgd": ("b1", "learning_rate", "weight_lr_power"),  # 0 at the start of a warmup, and 0^0 is 1
     "schedule_free_adamw": ("b1", "learning_rate"),
+    "kron": ("max_rms",),
+    "scale_by_kron": ("max_rms",),
 }
 """Arguments whose range does not hold 0, and learning rates that are weights too: all 0, they have no mean."""
 
@@ -163,7 +165,7 @@ def places_of(tx):
             yield i, 0.0, (0.0, STEP, 2 * STEP), (-1.5, 2.0, -0.5)
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if jax.tree.leaves(row.tx) and "grad" not in row.skip], ids=str)
+@pytest.mark.parametrize("row", first_of_a_kind(r for r in ROWS if jax.tree.leaves(r.tx) and "grad" not in r.skip))
 def test_derivatives_by_every_float_are_finite_differences(row):
     with jax.enable_x64(True):
         tx = row.tx.replace(hyperparam_dtype="float64") if row.tx.name == "inject_hyperparams" else row.tx

@@ -1,10 +1,13 @@
 """One row for each public transformation; every contract runs over every row."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import pytest
 
 import gradx
 
@@ -22,6 +25,20 @@ class Row:
 
     def __str__(self) -> str:
         return repr(self.tx)
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """The factories that made it, in order."""
+        return tuple(re.findall(r"(\w+)\(", str(self)))
+
+
+def first_of_a_kind(rows: Iterable[Row]) -> list[Any]:
+    """Return the rows for `parametrize`; those with other arguments for the same factories are in the slow tail."""
+    seen, marked = set(), []
+    for row in rows:
+        marked.append(pytest.param(row, marks=pytest.mark.slow if row.kind in seen else (), id=str(row)))
+        seen.add(row.kind)
+    return marked
 
 
 def decays(params: gradx.Params) -> Any:
@@ -58,6 +75,10 @@ def squares(updates: gradx.Updates, params: gradx.Params | None) -> gradx.Update
 
 def as_one_example(updates: gradx.Updates, params: gradx.Params | None) -> gradx.Updates:
     return jax.tree.map(lambda g: g[None], updates)
+
+
+def as_two_examples(updates: gradx.Updates, params: gradx.Params | None) -> gradx.Updates:
+    return jax.tree.map(lambda g: jnp.stack([0.5 * g, 1.5 * g]), updates)
 
 
 def wave(params: gradx.Params) -> Any:
@@ -146,6 +167,8 @@ WRAPPERS = [
     Row(gradx.static_loss_scale(gradx.adam(0.01), 8.0)),
     Row(gradx.dynamic_loss_scale(gradx.adam(0.01), 8.0)),
     Row(gradx.apply_every(2), trains=False),
+    Row(gradx.chain(gradx.stateless(as_two_examples), gradx.average_examples(), gradx.sgd(0.1))),
+    Row(gradx.chain(gradx.stateless(as_two_examples), gradx.track_examples(0.5)), trains=False),
     Row(gradx.flatten(gradx.adam(0.01))),
     # a complex number is not negative
     Row(gradx.chain(gradx.sgd(0.1), gradx.keep_params_nonnegative()), skip=("complex",)),
@@ -223,11 +246,31 @@ LAYERWISE = [
     Row(gradx.scale_by_sm3(b2=0.9), trains=False),
     Row(gradx.adafactor(0.1)),
     Row(gradx.adafactor(0.1, min_dim_size_to_factor=2, momentum=0.9, weight_decay_rate=0.01)),
+    Row(gradx.adafactor(0.1, 1, last_axes=True)),
     Row(gradx.scale_by_factored_rms(min_dim_size_to_factor=2), trains=False),
     Row(gradx.asgd(0.1, lambd=0.01, t0=0.5)),
-    Row(gradx.muon(0.05)),
+    # the name `array` does not say what it is: it asks
+    Row(gradx.muon(0.05), skip=("odd_leaves",)),
+    Row(
+        gradx.muon(0.05, shape_scaling="moonlight", ns_coeffs="polar_express", muon_weight_dimension_numbers=is_matrix)
+    ),
     Row(gradx.muon(0.05, weight_decay=0.01, adaptive=True, nesterov=False, muon_weight_dimension_numbers=is_matrix)),
     Row(gradx.scale_by_muon(eps=1e-3), trains=False),
+    Row(gradx.normuon(0.05, weight_decay=0.01, weight_dimension_numbers=is_matrix)),
+    Row(gradx.scale_by_normuon(nesterov=True), trains=False),
+    Row(gradx.adamuon(0.05, weight_dimension_numbers=is_matrix)),
+    Row(gradx.scale_by_adamuon(), trains=False),
+    Row(gradx.dion(0.05, rank=2, weight_dimension_numbers=is_matrix)),
+    Row(gradx.scale_by_dion(rank=2), trains=False),
+    Row(gradx.dion2(0.05, one_in=2, weight_dimension_numbers=is_matrix)),
+    Row(gradx.scale_by_dion2(one_in=2), trains=False),
+    Row(gradx.scion(0.02, radius=3.0, weight_dimension_numbers=is_matrix)),
+    Row(gradx.scale_by_scion(), trains=False),
+    Row(gradx.scale_by_scion("sign", radius=3.0), trains=False),
+    Row(gradx.scale_by_scion("vectors"), trains=False),
+    # ten steps of Newton-Schulz enlarge the rounding of a small direction beyond float16's own
+    Row(gradx.polargrad(0.05, adam_learning_rate=0.01, weight_dimension_numbers=is_matrix), skip=("low_precision",)),
+    Row(gradx.scale_by_polargrad(), trains=False, skip=("low_precision",)),
     Row(gradx.scale_by_shape(consistent_rms=0.2), trains=False),
     Row(gradx.galore(0.05, rank=2)),
     # the gradient as that of one example
@@ -275,4 +318,72 @@ MOMENTS = [
     Row(gradx.nadamw(0.01, momentum_decay=4e-3, mask=decays)),
 ]
 
-ZOO = OPTIMIZERS + BUILDING_BLOCKS + COMBINATIONS + WRAPPERS + PARAMETER_FREE + LINE_SEARCHES + LAYERWISE + MOMENTS
+
+def cosines(params: gradx.Params) -> Any:
+    return jax.tree.map(jnp.cos, params)
+
+
+FALLING_SHARE = gradx.linear_schedule(0.9, 0.5, 10)
+
+ORTHOGONAL = [
+    Row(gradx.cautious(gradx.adamw(0.01))),
+    Row(gradx.cautious(gradx.scale_by_adam(), decays, uphill=True), trains=False),
+    Row(gradx.add_cautious_decayed_weights(0.1), trains=False),
+    Row(gradx.add_corrected_decayed_weights(0.1, warmup, 0.1, decays), trains=False),
+    Row(gradx.adamc(0.01, 0.02, normalized=decays)),
+    Row(gradx.zclip(0.5, 0.9, warmup_steps=1), trains=False),
+    Row(gradx.adagc(warmup_steps=1), trains=False),
+    Row(gradx.mars_correction(0.5, max_norm=0.7), trains=False),
+    Row(gradx.mars_correction(exact=True), trains=False, extras={"grad_fn": cosines}),
+    Row(gradx.mars_adamw(0.01, weight_decay=0.1, mask=decays)),
+    Row(gradx.hyperball(gradx.adam(0.01), 0.02)),
+    Row(gradx.hyperball(gradx.sgd(0.1, momentum=0.9), warmup, is_matrix)),
+    Row(gradx.graft(gradx.adam(0.01), gradx.sgd(0.1, momentum=0.9))),
+    Row(gradx.graft(gradx.sgd(0.1), gradx.adam(0.01), decays)),
+    Row(gradx.generalized_primal_averaging(gradx.adamw(0.01), 0.9)),
+    Row(gradx.generalized_primal_averaging(gradx.sgd(0.1), 0.5, FALLING_SHARE)),
+    Row(gradx.average_params(gradx.sgd(0.1), None, overwrite_every=2, tail=3.0)),
+    Row(gradx.laprop(0.01, weight_decay=0.1, mask=decays)),
+    Row(gradx.scale_by_laprop(b2=0.5), trains=False),
+    Row(gradx.stable_adamw(0.01)),
+    Row(gradx.scale_by_stable_adam(b2=0.5, threshold=0.7), trains=False),
+    Row(gradx.adam_mini(0.01, weight_decay=0.1)),
+    Row(gradx.scale_by_adam_mini(blocks=()), trains=False),
+    Row(gradx.apollo(0.01, rank=2, weight_decay=0.1, mask=decays)),
+    Row(gradx.apollo_mini(0.001, update_proj_gap=2)),
+    Row(gradx.scale_by_apollo(2, growth=1.5, weight_dimension_numbers=is_matrix), trains=False),
+]
+
+KRONECKER = [
+    Row(gradx.shampoo(0.05)),
+    Row(gradx.shampoo(0.05, graft="rmsprop", update_interval=1, max_size=2)),
+    Row(gradx.shampoo(0.05, graft="sgd", inverse="newton", update_interval=2, when_larger="diagonal", max_size=3)),
+    Row(gradx.shampoo(0.05, graft=None, factors="sum", update_interval=1, one_sided=True, mask=decays)),
+    Row(gradx.scale_by_shampoo(ridge=1e-3, root=2, update_interval=2), trains=False),
+    Row(gradx.soap(0.05)),
+    Row(gradx.soap(0.05, update_interval=1, max_size=3, mask=decays)),
+    Row(gradx.scale_by_soap(update_interval=2, max_size=2, when_larger="blocks"), trains=False),
+    Row(gradx.soap_muon(0.05, update_interval=1, ns_steps=2)),  # more of them enlarge the rounding of small directions
+    Row(gradx.scale_by_soap_muon(eps=0.1, ns_steps=1, one_sided=False), trains=False),
+    Row(gradx.kl_shampoo(0.05)),
+    Row(gradx.kl_shampoo(0.05, update_interval=1, max_size=3, mask=decays)),
+    Row(gradx.kl_soap(0.05, update_interval=1)),
+    Row(gradx.scale_by_kl_shampoo(max_size=2, when_larger="blocks"), trains=False),
+    Row(gradx.scale_by_kl_soap(one_sided=True), trains=False),
+    Row(gradx.kron(0.05)),
+    Row(gradx.kron(0.05, geometry="dense", max_rms=None, mask=decays)),
+    Row(gradx.scale_by_kron(update_probability=0.5, max_size=3), trains=False),
+]
+
+ZOO = [
+    *OPTIMIZERS,
+    *BUILDING_BLOCKS,
+    *COMBINATIONS,
+    *WRAPPERS,
+    *PARAMETER_FREE,
+    *LINE_SEARCHES,
+    *LAYERWISE,
+    *MOMENTS,
+    *ORTHOGONAL,
+    *KRONECKER,
+]

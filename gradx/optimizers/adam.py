@@ -239,7 +239,7 @@ def nadam(
 
     Args:
       momentum_decay: None keeps b1 constant; with a number the momentum rises to b1 as in `scale_by_nadam`: PyTorch's
-        NAdam is momentum_decay=4e-3.
+        NAdam is momentum_decay=4e-3, Keras's Nadam momentum_decay=1.
 
     State: 2 numbers per parameter. Dozat 2016, "Incorporating Nesterov Momentum into Adam", Algorithm 2; with
     `momentum_decay` Algorithm 8.

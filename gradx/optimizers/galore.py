@@ -9,10 +9,12 @@ import jax.numpy as jnp
 from gradx import numerics, tree
 from gradx.combine import chain
 from gradx.core import GradientTransformation, Wrapper, run_init, run_update, transformation
+from gradx.linalg import sharding
+from gradx.matrices import Layout
 from gradx.optimizers.adam import scale_by_adam
 from gradx.sometimes import sometimes
 from gradx.transforms.decay import add_decayed_weights
-from gradx.transforms.matrices import Axes, as_matrices, fans, matrix_axes
+from gradx.transforms.matrices import layouts_of
 from gradx.transforms.scale import scale_by_learning_rate
 from gradx.typing import Labels, LearningRate, Mask, NonNegative, Params, PositiveInt, ScalarOrSchedule, State, Updates
 
@@ -62,6 +64,11 @@ def product(x: jax.Array, y: jax.Array) -> jax.Array:
     return jnp.matmul(x, y, precision=jax.lax.Precision.HIGHEST)
 
 
+def projected(view: View, p: jax.Array) -> jax.Array:
+    """Return the matrices times P; of turned ones what they were is multiplied, which XLA:CPU need not copy first."""
+    return product(p.mT, view.matrices.mT).mT if view.is_turned else product(view.matrices, p)
+
+
 def scale_leaf(u: jax.Array, *, factor: jax.Array) -> jax.Array:
     """Return factor · u."""
     return factor * u
@@ -99,42 +106,52 @@ def scale_by_galore(
     """
     base = scale_by_adam() if base_optimizer is None else base_optimizer
 
-    def view_of(leaf: Any, axes: Axes | None) -> View | None:
-        if axes is None or not jnp.size(leaf):
+    def view_of(leaf: Any, layout: Layout | None) -> View | None:
+        if layout is None or not jnp.size(leaf):
             return None
-        (rows, columns), (x, back) = fans(leaf, axes), as_matrices(leaf, axes, turn_square=True)
-        is_one = jnp.ndim(leaf) == len(axes[0]) + len(axes[1])
-        return View(x[0] if is_one else x, back, min(rank, rows, columns), rows >= columns)
+        rows, columns = layout.fans(leaf.shape)
+        is_turned = rows >= columns
+        is_one = jnp.ndim(leaf) == len(layout.rows) + len(layout.columns) and layout.splits == 1
+        x = sharding.gather(layout.batch_of(leaf))
+        x = x.mT if is_turned else x
 
-    def views_of(params: Params) -> list[View | None]:
-        axes = matrix_axes("scale_by_galore", weight_dimension_numbers, params)
-        return [view_of(leaf, x) for leaf, x in zip(jax.tree.leaves(params), axes, strict=True)]
+        def back(y: jax.Array) -> jax.Array:
+            y = y[None] if is_one else y
+            return layout.array_of(y.mT if is_turned else y, leaf)
+
+        return View(x[0] if is_one else x, back, min(rank, rows, columns), is_turned)
+
+    def layouts_in(params: Params) -> list[Layout | None]:
+        return layouts_of("scale_by_galore", weight_dimension_numbers, params)
 
     def init(params: Params) -> GaLoreState:
-        views, treedef = views_of(params), jax.tree.structure(params)
+        leaves, treedef = jax.tree.flatten(params)
+        views = [view_of(leaf, layout) for leaf, layout in zip(leaves, layouts_in(params), strict=True)]
         columns = [v and tree.zeros_like(v.matrices[..., : v.rank, :].mT) for v in views]
         inside = [
-            p if v is None else tree.zeros_like(v.matrices[..., : v.rank])
-            for v, p in zip(views, jax.tree.leaves(params), strict=True)
+            p if v is None else tree.zeros_like(v.matrices[..., : v.rank]) for v, p in zip(views, leaves, strict=True)
         ]
         state = run_init(base, treedef.unflatten(inside))
         return GaLoreState(jnp.zeros((), jnp.int32), state, treedef.unflatten(columns))
 
+    def renewed(leaf: jax.Array, layout: Layout | None, projector: jax.Array | None, is_due: jax.Array) -> Any:
+        """Return P, where it is due that of `leaf`, whose matrices are made there: turned outside they are a copy."""
+
+        def renew(old: jax.Array) -> jax.Array:
+            view = view_of(leaf, layout)
+            return old if view is None else subspace(view).astype(old.dtype)
+
+        return None if projector is None else sometimes(is_due, renew, projector)
+
     def update(
         updates: Updates, state: GaLoreState, params: Params | None = None, **extras: Any
     ) -> tuple[Updates, GaLoreState]:
-        treedef, views = jax.tree.structure(updates), views_of(updates)
-
-        def renew(projectors: list) -> list:
-            return [v and subspace(v).astype(p.dtype) for v, p in zip(views, projectors, strict=True)]
-
-        is_due = state.count % update_proj_gap == 0
-        projectors = sometimes(is_due, renew, treedef.flatten_up_to(state.projector))
-        leaves = list(zip(views, projectors, strict=True))
-        low = [
-            g if v is None else product(v.matrices, p)
-            for g, (v, p) in zip(jax.tree.leaves(updates), leaves, strict=True)
-        ]
+        gradients, treedef = jax.tree.flatten(updates)
+        layouts, is_due = layouts_in(updates), state.count % update_proj_gap == 0
+        rows = zip(gradients, layouts, treedef.flatten_up_to(state.projector), strict=True)
+        projectors = [renewed(*row, is_due) for row in rows]
+        leaves = list(zip([view_of(*x) for x in zip(gradients, layouts, strict=True)], projectors, strict=True))
+        low = [g if v is None else projected(v, p) for g, (v, p) in zip(gradients, leaves, strict=True)]
         new, inner = run_update(base, treedef.unflatten(low), state.base_optimizer_state, None, extras)
         full = [
             u if v is None else tree.map_leaves(scale_leaf, v.back(product(u, p.mT.conj())), factor=scale)

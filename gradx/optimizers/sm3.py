@@ -1,12 +1,12 @@
 """SM3: Adagrad with one sum for each row and each column in place of one for each entry."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from gradx import numerics, tree
+from gradx import checks, numerics, tree
 from gradx.combine import chain
 from gradx.core import transformation
 from gradx.transforms.scale import scale_by_learning_rate
@@ -17,7 +17,10 @@ class ScaleBySM3State(NamedTuple):
     """The state of `scale_by_sm3`."""
 
     mu: Updates
-    """For each parameter a list: one vector for each axis, the largest sum of |g|² there; a scalar's own sum."""
+    """For each parameter a list: one vector for each axis, the largest sum of |g|² there; a scalar's own sum.
+
+    Beside a State of flax's nnx, which makes States of all that lies in it, such a State, with numbers for keys.
+    """
     nu: Updates
     """The running mean of the scaled gradients; like the parameters, at least float32."""
 
@@ -29,6 +32,12 @@ def sm3_leaf(g, mu, nu, *, b1, b2, eps):
     s = b2 * least + jnp.where(b2 == 1, 1, 1 - b2) * numerics.abs_sq(g)
     nu = b1 * nu + (1 - b1) * numerics.safe_divide(g, numerics.safe_sqrt(s + eps))
     return nu, treedef.unflatten(largest_by_axis(s)), nu
+
+
+def node_maker(params: Params) -> Callable[[list[jax.Array]], Any]:
+    """Return what makes a node of the vectors of one parameter, of a kind that stays what it is beside `params`."""
+    kind = type(params)
+    return (lambda vectors: kind(dict(enumerate(vectors)))) if checks.is_state_of_nnx(kind) else list
 
 
 def along(x: jax.Array, axis: int, ndim: int) -> jax.Array:
@@ -72,7 +81,8 @@ def scale_by_sm3(b1: Decay = 0.9, b2: Fraction = 1.0, eps: NonNegative = 1e-8) -
     """
 
     def init(params: Params) -> ScaleBySM3State:
-        sums = jax.tree.map(lambda p: largest_by_axis(tree.real_full_like(p, 0.0)), params)
+        node = node_maker(params)
+        sums = jax.tree.map(lambda p: node(largest_by_axis(tree.real_full_like(p, 0.0))), params)
         return ScaleBySM3State(sums, tree.zeros_like(params))
 
     def update(updates: Updates, state: ScaleBySM3State) -> tuple[Updates, ScaleBySM3State]:

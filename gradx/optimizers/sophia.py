@@ -12,7 +12,7 @@ from gradx.sometimes import sometimes
 from gradx.transforms.clip import clip_leaf
 from gradx.transforms.decay import add_decayed_weights
 from gradx.transforms.momentum import moments_like
-from gradx.transforms.noise import as_key
+from gradx.transforms.noise import KeyStart
 from gradx.transforms.scale import scale_by_learning_rate
 from gradx.typing import Decay, DType, LearningRate, Mask, NonNegative, Params, Positive, PositiveInt, State, Updates
 
@@ -52,17 +52,16 @@ def hutchinson_estimator_diag_hessian(random_seed: Any = None) -> Any:
     >>> float(updates)
     6.0
     """
-    start = as_key(0 if random_seed is None else random_seed)
-    implementation = jax.random.key_impl(start)
+    first = KeyStart(0 if random_seed is None else random_seed)
 
     def init(params: Params) -> HutchinsonState:
-        return HutchinsonState(jnp.array(jax.random.key_data(start), copy=True))
+        return HutchinsonState(first.data())
 
     def update(updates: Updates, state: HutchinsonState, params: Params, *, obj_fn: Any) -> tuple:
-        next_key, key = jax.random.split(jax.random.wrap_key_data(state.key, impl=implementation))
+        next_key, key = first.split(state.key)
         signs = tree.cast_like(tree.random_like(key, params, jax.random.rademacher, jnp.float32), params)
         product = jax.jvp(jax.grad(obj_fn), (params,), (signs,))[1]
-        return tree.map_leaves(product_leaf, product, signs), HutchinsonState(jax.random.key_data(next_key))
+        return tree.map_leaves(product_leaf, product, signs), HutchinsonState(next_key)
 
     return init, update
 
@@ -81,7 +80,10 @@ def sophia_leaf(g, mu, nu, *, b1, eps, gamma, c):
 def clipped_sophia_leaf(g, mu, nu, *, clip_threshold, **hyper):
     """Return `sophia_leaf` with the update held within ±clip_threshold."""
     u, mu = sophia_leaf(g, mu, nu, **hyper)
-    return clip_leaf(u, max_delta=clip_threshold), mu
+    if jnp.iscomplexobj(u):
+        return clip_leaf(u, max_delta=clip_threshold), mu
+    # u enters once: from `clip_leaf`, where it enters three times, XLA:CPU makes an array of its own, 8 bytes an entry.
+    return jnp.clip(u, -clip_threshold, clip_threshold), mu
 
 
 def hessian_leaf(nu: jax.Array, h: jax.Array, *, b2: jax.Array) -> jax.Array:

@@ -52,7 +52,7 @@ def progress(step: ArrayLike, begin: int, length: int) -> jax.Array:
     """
     if length == 0:
         return jnp.ones(jnp.shape(step), jnp.result_type(float))
-    return jnp.clip(as_float(elapsed(step, begin)) / length, 0, 1)
+    return jnp.clip(as_float(elapsed(step, begin)) / float(length), 0, 1)  # an int may be too large for int32
 
 
 def interpolate(start: ArrayLike, end: ArrayLike, weight: jax.Array) -> jax.Array:

@@ -1,5 +1,6 @@
 """What a clause of the contract is tried on, and how results are compared."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,9 +57,13 @@ class Subject:
 
     def run(self, steps: int = 3) -> tuple[list[Updates], State]:
         """Return the updates of some steps, and the last state; the parameters move."""
+        return self.follow([self.grads(step) for step in range(steps)])
+
+    def follow(self, gradients: Sequence[Updates]) -> tuple[list[Updates], State]:
+        """Return the updates for gradients given, and the last state; the parameters move."""
         params, state, history = self.params, self.tx.init(self.params), []
-        for step in range(steps):
-            updates, state = self.update(self.grads(step), state, params)
+        for grads in gradients:
+            updates, state = self.update(grads, state, params)
             params = apply_updates(params, updates)
             history.append(updates)
         return history, state

@@ -26,12 +26,38 @@ def noise_leaf(u, index, *, key, eta, gamma, t):
     return u + numerics.safe_sqrt(eta / t**gamma) * jax.random.normal(own, u.shape, u.dtype)
 
 
-def as_key(start: Any) -> jax.Array:
+DEFAULT_KEYS = "jax_default_prng_impl"  # type checkers do not see the attributes of jax.config
+
+
+class KeyStart:
+    """The first of a row of keys, which a state keeps as plain integers; no device is asked before `data` is."""
+
+    def __init__(self, start: Any) -> None:
+        is_number = isinstance(start, int | np.integer)
+        self.start = int(start) if is_number else start
+        self.implementation = _default_keys() if is_number else jax.random.key_impl(as_key(start))
+
+    def data(self) -> jax.Array:
+        """Return the data of the first key, in a buffer of its own."""
+        return jnp.array(jax.random.key_data(as_key(self.start, self.implementation)), copy=True)
+
+    def split(self, data: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return the data of the next key, and a key to draw with."""
+        following, own = jax.random.split(jax.random.wrap_key_data(data, impl=self.implementation))
+        return jax.random.key_data(following), own
+
+
+def _default_keys() -> Any:
+    return getattr(jax.config, DEFAULT_KEYS)
+
+
+def as_key(start: Any, implementation: Any = None) -> Any:
     """Return the key that an integer stands for, and a key as it is."""
-    if isinstance(start, int | np.integer):
-        return jax.random.key(int(start))
-    is_integer = jnp.ndim(start) == 0 and jnp.issubdtype(jnp.result_type(start), jnp.integer)
-    return jax.random.key(start) if is_integer else start
+    is_integer = isinstance(start, int | np.integer) or (
+        jnp.ndim(start) == 0 and jnp.issubdtype(jnp.result_type(start), jnp.integer)
+    )
+    key: Any = jax.random.key(start, impl=implementation) if is_integer else start
+    return key
 
 
 @transformation
@@ -54,20 +80,18 @@ def add_noise(eta: NonNegative, gamma: ScalarOrSchedule, key: Any = None, *, see
     """
     if (key is None) == (seed is None):
         raise TypeError("add_noise: give either key or seed")
-    start = key if seed is None else seed
-    typed = as_key(start)
-    implementation = jax.random.key_impl(typed)
+    first = KeyStart(key if seed is None else seed)
 
     def init(params: Params) -> AddNoiseState:
-        return AddNoiseState(jnp.zeros((), jnp.int32), jnp.array(jax.random.key_data(typed), copy=True))
+        return AddNoiseState(jnp.zeros((), jnp.int32), first.data())
 
     def update(updates: Updates, state: AddNoiseState) -> tuple[Updates, AddNoiseState]:
         count = numerics.safe_increment(state.count)
-        next_key, key = jax.random.split(jax.random.wrap_key_data(state.rng_key, impl=implementation))
+        next_key, key = first.split(state.rng_key)
         treedef = jax.tree.structure(updates)
         index = treedef.unflatten(list(np.arange(treedef.num_leaves, dtype=np.uint32)))
         t = count.astype(jnp.result_type(float))
         updates = tree.map_leaves(noise_leaf, updates, index, key=key, eta=eta, gamma=gamma, t=t)
-        return updates, AddNoiseState(count, jax.random.key_data(next_key))
+        return updates, AddNoiseState(count, next_key)
 
     return init, update

@@ -9,7 +9,7 @@ import numpy as np
 from gradx import numerics, tree
 from gradx.core import transformation
 from gradx.transforms.clip import clipping_factor
-from gradx.transforms.noise import as_key
+from gradx.transforms.noise import KeyStart
 from gradx.typing import NonNegative, Params, PyTree, Updates
 
 
@@ -37,9 +37,14 @@ def per_example_global_norm_clip(grads: PyTree, l2_norm_clip: Any) -> tuple[PyTr
     count_examples("per_example_global_norm_clip", grads)
     if not jax.tree.leaves(grads):
         return grads, jnp.zeros((), jnp.int32)
+    grads = jax.tree.map(_inexact, grads)
     factors = clipping_factor(jax.vmap(tree.norm)(grads), l2_norm_clip)
-    total = jax.tree.map(lambda g: numerics.cast(weighted_sum(factors, numerics.lift(g)), jnp.result_type(g)), grads)
+    total = jax.tree.map(lambda g: numerics.cast(weighted_sum(factors, numerics.lift(g)), g.dtype), grads)
     return total, jnp.sum(factors < 1, dtype=jnp.int32)
+
+
+def _inexact(g: Any) -> jax.Array:
+    return jnp.asarray(g) if jnp.issubdtype(jnp.result_type(g), jnp.inexact) else jnp.asarray(g, float)
 
 
 def per_example_layer_norm_clip(grads: PyTree, global_l2_norm_clip: Any, uniform: bool = True) -> tuple[PyTree, PyTree]:
@@ -112,23 +117,20 @@ def differentially_private_aggregate(
     """
     if (key is None) == (seed is None):
         raise TypeError("differentially_private_aggregate: give either key or seed")
-    typed = as_key(key if seed is None else seed)
-    implementation = jax.random.key_impl(typed)
+    first = KeyStart(key if seed is None else seed)
     bound: Any = l2_norm_clip
 
     def init(params: Params) -> DifferentiallyPrivateAggregateState:
-        return DifferentiallyPrivateAggregateState(jnp.array(jax.random.key_data(typed), copy=True))
+        return DifferentiallyPrivateAggregateState(first.data())
 
     def update(updates: Updates, state: DifferentiallyPrivateAggregateState) -> tuple:
-        next_key, own = jax.random.split(jax.random.wrap_key_data(state.rng_key, impl=implementation))
+        next_key, own = first.split(state.rng_key)
         total, _ = per_example_global_norm_clip(updates, bound)
         treedef = jax.tree.structure(total)
         index = treedef.unflatten(list(np.arange(treedef.num_leaves, dtype=np.uint32)))
         examples = max(count_examples("differentially_private_aggregate", updates), 1)
         hyper = {"key": own, "std": bound * noise_multiplier, "examples": float(examples)}
-        return tree.map_leaves(private_leaf, total, index, **hyper), DifferentiallyPrivateAggregateState(
-            jax.random.key_data(next_key)
-        )
+        return tree.map_leaves(private_leaf, total, index, **hyper), DifferentiallyPrivateAggregateState(next_key)
 
     update.takes_examples = True  # pyright: ignore[reportFunctionMemberAccess]
     return init, update

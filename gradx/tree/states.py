@@ -132,11 +132,11 @@ def map_params(
     leaves, treedef = jax.tree.flatten(params)
     columns = [leaves, *(treedef.flatten_up_to(other) for other in rest)]
     rows = list(zip(*columns, strict=True))
-    marked = treedef.unflatten([_Marked(x, i) for i, x in enumerate(leaves)])
-    skeleton, state_def = jax.tree.flatten(jax.eval_shape(tx.init, marked), is_leaf=_is_marked)
+    marked = treedef.unflatten([Marked(x, i) for i, x in enumerate(leaves)])
+    skeleton, state_def = jax.tree.flatten(jax.eval_shape(tx.init, marked), is_leaf=is_marked)
 
     def convert(mark: Any, node: Any) -> Any:
-        if _is_marked(mark):
+        if is_marked(mark):
             return jax.tree.map(lambda leaf: f(leaf, *rows[mark.index]), node)
         return transform_non_params(node) if transform_non_params else node
 
@@ -144,22 +144,25 @@ def map_params(
 
 
 @jax.tree_util.register_pytree_with_keys_class
-class _Marked:
+class Marked:
     """A parameter in a box that says which one it is; to path names the box is one of flax's."""
 
     def __init__(self, value: Any, index: int) -> None:
         self.value, self.index = value, index
 
     def tree_flatten_with_keys(self) -> tuple:
+        """Return the parameter under flax's key, and which it is."""
         return ((GetAttrKey("value"), self.value),), self.index
 
     @classmethod
-    def tree_unflatten(cls, index: int, children: tuple) -> "_Marked":
+    def tree_unflatten(cls, index: int, children: tuple) -> "Marked":
+        """Return the parameter in its box."""
         return cls(children[0], index)
 
 
-def _is_marked(x: Any) -> bool:
-    return isinstance(x, _Marked)
+def is_marked(x: Any) -> bool:
+    """Whether `x` is a parameter in its box."""
+    return isinstance(x, Marked)
 
 
 def _walk(node: Any, visit: Callable[[KeyPath, str, Any], Any], path: KeyPath = (), own: bool = True) -> Any:

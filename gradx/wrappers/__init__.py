@@ -10,6 +10,7 @@ from gradx.wrappers.accumulate import (
     skip_not_finite,
 )
 from gradx.wrappers.average import AverageParamsState, average_params
+from gradx.wrappers.cautious import cautious
 from gradx.wrappers.complex import SplitRealAndImaginaryArrays, SplitRealAndImaginaryState, split_real_and_imaginary
 from gradx.wrappers.conditional import (
     ConditionallyMaskState,
@@ -18,6 +19,8 @@ from gradx.wrappers.conditional import (
     conditionally_transform,
 )
 from gradx.wrappers.flat import flatten
+from gradx.wrappers.graft import GraftState, graft
+from gradx.wrappers.hyperball import HyperballState, hyperball
 from gradx.wrappers.inject import InjectHyperparamsState, WrappedScheduleState, inject_hyperparams, set_hyperparams
 from gradx.wrappers.lookahead import LookaheadParams, LookaheadState, lookahead
 from gradx.wrappers.loss_scale import (
@@ -29,6 +32,7 @@ from gradx.wrappers.loss_scale import (
 )
 from gradx.wrappers.mechanic import MechanicState, mechanize
 from gradx.wrappers.monitor import MonitorState, SnapshotState, measure_with_ema, monitor, snapshot
+from gradx.wrappers.primal_averaging import PrimalAveragingState, generalized_primal_averaging
 from gradx.wrappers.sam import SAMState, sam
 from gradx.wrappers.schedule_free import ScheduleFreeState, schedule_free, schedule_free_eval_params
 from gradx.wrappers.skip import ApplyIfFiniteState, SkipOutliersState, apply_if_finite, skip_outliers
@@ -39,6 +43,8 @@ __all__ = [
     "ConditionallyMaskState",
     "ConditionallyTransformState",
     "DynamicLossScaleState",
+    "GraftState",
+    "HyperballState",
     "InjectHyperparamsState",
     "LookaheadParams",
     "LookaheadState",
@@ -47,6 +53,7 @@ __all__ = [
     "MonitorState",
     "MultiSteps",
     "MultiStepsState",
+    "PrimalAveragingState",
     "SAMState",
     "ScheduleFreeState",
     "SkipOutliersState",
@@ -56,12 +63,16 @@ __all__ = [
     "WrappedScheduleState",
     "apply_if_finite",
     "average_params",
+    "cautious",
     "conditionally_mask",
     "conditionally_transform",
     "dynamic_loss_scale",
     "flatten",
     "flush",
+    "generalized_primal_averaging",
+    "graft",
     "has_updated",
+    "hyperball",
     "inject_hyperparams",
     "lookahead",
     "measure_with_ema",

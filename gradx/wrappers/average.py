@@ -9,7 +9,7 @@ from gradx import numerics, tree
 from gradx.core import GradientTransformation, Wrapper, apply_updates, run_init, run_update, transformation
 from gradx.evaluation import map_known, number
 from gradx.sometimes import sometimes
-from gradx.typing import Decay, NonNegativeInt, Params, PositiveInt, State, Updates
+from gradx.typing import Decay, NonNegative, NonNegativeInt, Params, PositiveInt, State, Updates
 
 
 class AverageParamsState(NamedTuple):
@@ -37,12 +37,14 @@ def average_params(
     start: NonNegativeInt = 0,
     every: PositiveInt = 1,
     overwrite_every: PositiveInt | None = None,
+    tail: NonNegative | None = None,
 ) -> Any:
     """Train with `inner` and keep an average of the parameters, which `gradx.eval_params(state, params)` returns.
 
     average ← (1 - w) · average + w · (params + update), after updates `start`, `start + every`, ... The weight w of the
     n-th: (1 - decay) / (1 - decay^n), the exponential average without bias; 1/n where decay is None, the mean of all
-    (Polyak); that with `start` and `every` is stochastic weight averaging. Nothing behind it may change the update.
+    (Polyak); that with `start` and `every` is stochastic weight averaging; with `tail` (1 + tail) / (n + tail), which
+    weighs the end the most. Nothing behind it may change the update.
 
     Args:
       inner: the transformation inside.
@@ -51,9 +53,13 @@ def average_params(
       start: the number of updates after which the first parameters are taken in; 0 begins with the first update.
       every: the updates from one to the next.
       overwrite_every: after each so many updates the parameters become the average (Keras); None leaves them.
+      tail: with decay=None: the last 1 / (1 + tail) of the run counts, about; 0 and None weigh all alike.
+
+    Keras's use_ema is `average_params(tx, lambda step: ema_momentum * (step > 0), debias=False,
+    overwrite_every=ema_overwrite_frequency)`: its average starts as the parameters behind the first update.
 
     State: 1 number per parameter and two int32[] beside the inner state. Needs: params. Polyak and Juditsky 1992;
-    Izmailov et al. 2018, arXiv:1803.05407, Algorithm 1.
+    Izmailov et al. 2018, arXiv:1803.05407, Algorithm 1; tail: Shamir and Zhang 2013, arXiv:1212.1824, section 4.
 
     >>> import gradx
     >>> tx = gradx.average_params(gradx.sgd(1.0), decay=None)
@@ -64,6 +70,8 @@ def average_params(
     >>> float(params), float(gradx.eval_params(state, params))
     (-2.0, -1.5)
     """
+    if tail is not None and decay is not None:
+        raise ValueError(f"average_params: tail is for decay=None, the mean of all, got decay={decay!r}")
 
     def init(params: Params) -> AverageParamsState:
         zeros = [jnp.zeros((), jnp.int32) for _ in range(2)]
@@ -76,7 +84,7 @@ def average_params(
         count = numerics.safe_increment(state.count)
         takes = (count >= start) & ((count - start) % every == 0)
         number = numerics.safe_increment(state.averaged)
-        weight = _weight(number, decay, debias)
+        weight = _weight(number, decay, debias, tail)
 
         moved = apply_updates(params, updates)  # what apply_updates computes: XLA does it once
 
@@ -103,7 +111,8 @@ def move_leaf(u: jax.Array, mean: jax.Array, p: jax.Array, *, overwrites: jax.Ar
     return jnp.where(overwrites, mean - p, u)
 
 
-def _weight(number: jax.Array, decay: Any, debias: bool) -> Any:
+def _weight(number: jax.Array, decay: Any, debias: bool, tail: Any) -> Any:
+    n = number.astype(jnp.result_type(float))
     if decay is None:
-        return 1 / number.astype(jnp.result_type(float))
+        return 1 / n if tail is None else (1 + tail) / (n + tail)
     return (1 - decay) / numerics.bias_correction(decay, number) if debias else 1 - decay

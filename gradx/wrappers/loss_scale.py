@@ -38,7 +38,7 @@ def static_loss_scale(inner: GradientTransformation, loss_scale: PositiveReal = 
 
     Args:
       inner: the transformation inside.
-      loss_scale: above 0; a power of 2 rounds nothing.
+      loss_scale: above 0; a power of 2 rounds nothing. Keras's loss_scale_factor.
 
     State: float32[] beside the inner state.
 
@@ -75,7 +75,7 @@ def dynamic_loss_scale(
       growth_steps: the finite gradients in a row after which the scale is doubled.
 
     State: three scalars beside the inner state. Micikevicius et al. 2018, arXiv:1710.03740, section 3.2; numbers as in
-    Keras.
+    Keras's LossScaleOptimizer.
 
     >>> import gradx
     >>> tx = gradx.dynamic_loss_scale(gradx.sgd(1.0), initial_scale=8.0)

@@ -32,6 +32,8 @@ class MechanicState(NamedTuple):
 
 def h_leaf(g, x0, p, *, pull):
     """Return <g + pull · p, x0 - p>."""
+    # A number of the leaf's own: of one that equal leaves share, XLA:CPU makes an array for them all.
+    pull = numerics.made_after(pull, jnp.sum(numerics.abs_sq(p)))
     return numerics.overlap(g + pull * p, x0 - p)
 
 

@@ -18,7 +18,9 @@ from benchmarks.training import Point
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 LONGEST = 15 * 60
-"""Seconds that a full race may take on two cores: a task that takes more has to become smaller."""
+"""Seconds for a full race of seven optimizers, three seeds each, on two quiet cores; else the task is too large."""
+BESIDE_OTHERS = 2
+"""What is kept may have been raced beside other work: so many times as long."""
 
 
 def race(
@@ -97,7 +99,10 @@ def test_the_kept_report_is_that_of_the_kept_races():
 def test_the_kept_races_are_full(path):
     result = Race.read(path)
     assert result.finished
-    assert 0 < result.seconds <= LONGEST
+    trainings = 8 * 7  # five rates and three seeds
+    assert (
+        0 < result.seconds <= BESIDE_OTHERS * LONGEST * max(1, (5 * len(result.tunings) + len(result.runs)) / trainings)
+    )
     for name in result.optimizers:
         assert len(result.of(name)) >= 3, name
         assert name in {tuning.optimizer for tuning in result.tunings}

@@ -104,7 +104,7 @@ def test_what_is_judged_is_what_the_kept_race_says(task, request):
 def test_a_short_race_has_five_seeds(task, request):
     kept = Race.read(RESULTS / request.node.callspec.params["task"] / "results.json")
     with_three = 3 * kept.seconds / len({run.seed for run in kept.runs})
-    assert task.seeds == (5 if with_three < SHORT else 3)
+    assert task.seeds >= (5 if with_three < SHORT else 3)
 
 
 @pytest.mark.parametrize("name", [pytest.param(x, marks=pytest.mark.slow) if x in LONG else x for x in tasks.names()])

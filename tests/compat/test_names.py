@@ -4,6 +4,8 @@ import functools
 import importlib
 import inspect
 import pkgutil
+import subprocess
+import sys
 import types
 from pathlib import Path
 
@@ -41,6 +43,9 @@ def _is_said(module, name):
 
 NAMES = [(module, name) for module in MODULES for name in public(importlib.import_module(module))]
 NAMES += [(f"optax._src.{m}", name) for m in PRIVATE for name in public(importlib.import_module(f"optax._src.{m}"))]
+
+AGGREGATING = "optax.experimental._aggregating"  # public as `optax.experimental.aggregating`, which is no module's name
+NAMES += [(AGGREGATING, name) for name in public(importlib.import_module(AGGREGATING))]
 
 
 def ours(module):
@@ -159,3 +164,14 @@ def test_a_path_that_is_not_there_is_named(monkeypatch):
 def test_the_shim_is_a_tree_of_modules():
     assert shim.losses.l2_loss(1.0) == 0.5
     assert importlib.import_module("gradx.compat.optax.contrib").__name__ == "gradx.compat.optax.contrib"
+
+
+def test_no_device_is_asked_before_a_program_asks_one():
+    """So a program may import, make its optimizer, and say then how many devices or processes there are."""
+    program = (
+        "import gradx.compat.optax as optax, jax\n"
+        "optax.chain(optax.adamw(1e-3), optax.noisy_sgd(0.1, key=0), optax.contrib.sophia(0.1), optax.lbfgs())\n"
+        "jax.config.update('jax_num_cpu_devices', 3)\n"
+        "assert len(jax.devices('cpu')) == 3\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=600)

@@ -46,7 +46,7 @@ HEALTHY = {
 }
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("run", HEALTHY)
 def test_healthy_runs_are_left_in_peace(run, seed):
     assert train(*HEALTHY[run], seed=seed) == []

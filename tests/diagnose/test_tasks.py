@@ -47,7 +47,10 @@ def history(task, steps):
     return seen, gradx.tree.paths(start.params)
 
 
-@pytest.mark.parametrize("name", [pytest.param(x, marks=pytest.mark.slow) if x == "gan" else x for x in tasks.names()])
+LONG = ("gan", "images", "recurrent", "stream")  # a perceptron, a Transformer and a policy remain
+
+
+@pytest.mark.parametrize("name", [pytest.param(x, marks=pytest.mark.slow) if x in LONG else x for x in tasks.names()])
 def test_recipes_train_in_peace(name):
     try:
         task = tasks.load(name)

@@ -204,6 +204,12 @@ def test_logits_of_minus_infinity_where_the_label_is_zero():
     assert losses.ranking_softmax_loss(x, y) == value
 
 
+@pytest.mark.parametrize("loss", [losses.safe_softmax_cross_entropy, losses.ranking_softmax_loss])
+def test_a_label_of_zero_has_the_derivative_of_any_other(loss):
+    x, y = jnp.array([0.5, -0.5, 1.0]), jnp.array([0.0, 1.0, 0.0])
+    np.testing.assert_allclose(jax.grad(loss, argnums=1)(x, y), -jax.nn.log_softmax(x), rtol=1e-6)
+
+
 def test_scores_of_minus_infinity_are_outside_the_sparse_support():
     x = jnp.array([0.2, 0.0, -jnp.inf])
     got = jax.jit(jax.value_and_grad(lambda x: losses.multiclass_sparsemax_loss(x, jnp.array(0))))(x)

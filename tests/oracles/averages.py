@@ -46,6 +46,14 @@ def overwritten(t, g, p, memory, *, learning_rate, decay, debias, every):
     return (mean_of(history, decay, debias) if t % every == 0 else moved) - p
 
 
+def keras_ema(t, g, p, memory, *, learning_rate, ema_momentum, ema_overwrite_frequency):
+    """`keras.optimizers.SGD(use_ema=True)`: the momentum of the average is 0 at the first update, then ema_momentum."""
+    moved = p - learning_rate * g
+    momentum = ema_momentum if t > 1 else 0.0
+    average = memory["average"] = momentum * memory.get("average", 0.0) + (1 - momentum) * moved
+    return (average if t % ema_overwrite_frequency == 0 else moved) - p
+
+
 def before(name, tx, reference, **optax):
     """Return the row of a block behind plain gradient descent."""
     return Row(
@@ -61,6 +69,7 @@ def after_sgd(make):
     return lambda optax: optax.chain(optax.sgd(BLOCK_RATE), make(optax))
 
 
+USE_EMA = {"learning_rate": 0.05, "ema_momentum": 0.8, "ema_overwrite_frequency": 7}
 LOOKAHEAD = {"learning_rate": 0.05, "sync_period": 4, "slow_step_size": 0.6}
 OVERWRITTEN = {"learning_rate": 0.05, "decay": 0.8, "debias": True, "every": 5}
 
@@ -68,6 +77,12 @@ OVERWRITTEN = {"learning_rate": 0.05, "decay": 0.8, "debias": True, "every": 5}
 def of_lookahead(**changes):
     hyper = LOOKAHEAD | changes
     return gradx.lookahead(gradx.sgd(hyper["learning_rate"]), hyper["sync_period"], hyper["slow_step_size"])
+
+
+def of_use_ema():
+    """Return gradx's average with the arguments that make it that of Keras."""
+    rate, momentum, every = USE_EMA.values()
+    return gradx.average_params(gradx.sgd(rate), lambda step: momentum * (step > 0), False, overwrite_every=every)
 
 
 def of_average(**changes):
@@ -85,6 +100,7 @@ TRAJECTORIES = [
         lambda **c: Leafwise(overwritten, **(OVERWRITTEN | {"debias": False} | c)),
         hyper=OVERWRITTEN | {"debias": False},
     ),
+    Row("average_params, Keras's", of_use_ema, lambda **c: Leafwise(keras_ema, **(USE_EMA | c)), hyper=USE_EMA),
     before(
         "apply_every",
         gradx.apply_every(3),

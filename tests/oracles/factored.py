@@ -1,7 +1,9 @@
 """Float64 NumPy references of second moments that rows and columns share, and of averaged descent."""
 
+import jax.numpy as jnp
 import numpy as np
 
+import gradx
 from tests.oracles.layerwise import without_peer
 from tests.oracles.optimizers import (
     MASK,
@@ -9,7 +11,7 @@ from tests.oracles.optimizers import (
     not_vectors,
     optimizer,
 )
-from tests.oracles.optimizers_trajectory import Row
+from tests.oracles.optimizers_trajectory import Leafwise, Row
 
 
 def sm3_direction(t, g, p, memory, *, b1=0.9, b2=1.0, eps=1e-8):
@@ -79,6 +81,69 @@ def adafactor(
     return -(step + weight_decay_rate * p if weight_decay_mask else step)
 
 
+def last_axes_factored(d, square, memory):
+    """Return v from the means of `square` over the last axis and over the one before, as PyTorch and Keras take it."""
+    if np.ndim(square) < 2:
+        v = memory["v"] = d * memory.get("v", 0.0) + (1 - d) * square
+        return v
+    r = memory["r"] = d * memory.get("r", 0.0) + (1 - d) * square.mean(-1, keepdims=True)
+    c = memory["c"] = d * memory.get("c", 0.0) + (1 - d) * square.mean(-2, keepdims=True)
+    return r * c / r.mean(-2, keepdims=True)
+
+
+def pytorch_adafactor(t, g, p, memory, *, lr=0.01, beta2_decay=-0.8, eps2=1e-3, d=1.0, weight_decay=0.0):
+    """The formulas of `torch.optim.Adafactor`'s documentation, epsilon 1 left out: it bounds what is almost 0."""
+    rho = min(lr, 1 / np.sqrt(t))
+    alpha = max(eps2, np.sqrt(np.mean(p**2))) * rho
+    u = g / np.sqrt(last_axes_factored(1 - t**beta2_decay, g**2, memory))
+    return -lr * weight_decay * p - alpha * u / max(1.0, np.sqrt(np.mean(u**2)) / d)
+
+
+def keras_adafactor(
+    t,
+    g,
+    p,
+    memory,
+    *,
+    learning_rate=1e-3,
+    beta_2_decay=-0.8,
+    epsilon_1=1e-30,
+    epsilon_2=1e-3,
+    clip_threshold=1.0,
+    weight_decay=0.0,
+):
+    """`keras.optimizers.Adafactor`: the decay comes first, and the size of what it leaves scales the step."""
+    left = p - p * weight_decay * learning_rate
+    rho = min(learning_rate, 1 / np.sqrt(t))
+    alpha = max(epsilon_2, np.sqrt(np.mean(left**2))) * rho
+    u = g / np.sqrt(last_axes_factored(1 - t**beta_2_decay, g**2 + epsilon_1, memory))
+    return left - alpha * u / max(1.0, np.sqrt(np.mean(u**2)) / clip_threshold) - p
+
+
+def relative(rate, factor=1.0):
+    """Return the schedule factor · min(rate, 1 / sqrt(t)), t = 1 at the first update."""
+    return lambda step: factor * jnp.minimum(rate, (step + 1) ** -0.5)
+
+
+PYTORCH = {"lr": 0.2, "beta2_decay": -0.6, "d": 1.1, "weight_decay": 0.1}
+KERAS = {"learning_rate": 0.2, "beta_2_decay": -0.6, "clip_threshold": 0.8, "weight_decay": 0.1}
+
+
+def like_pytorch():
+    """Return gradx's Adafactor with the arguments that make it PyTorch's."""
+    rate, decay = PYTORCH["lr"], PYTORCH["weight_decay"]
+    hyper = {"decay_rate": -PYTORCH["beta2_decay"], "clipping_threshold": PYTORCH["d"]}
+    return gradx.adafactor(relative(rate), 1, weight_decay_rate=rate * decay, last_axes=True, **hyper)
+
+
+def like_keras():
+    """Return the same for Keras."""
+    rate, decay = KERAS["learning_rate"], KERAS["weight_decay"]
+    hyper = {"decay_rate": -KERAS["beta_2_decay"], "clipping_threshold": KERAS["clip_threshold"]}
+    slower = relative(rate, 1 - rate * decay)
+    return gradx.adafactor(slower, 1, weight_decay_rate=rate * decay, last_axes=True, **hyper)
+
+
 def asgd(t, g, p, memory, *, learning_rate=0.01, lambd=1e-4, alpha=0.75, weight_decay=0.0):
     """Bottou 2012, section 5.3, in PyTorch's order: decay, then the step."""
     eta = learning_rate / (1 + lambd * learning_rate * (t - 1)) ** alpha
@@ -98,6 +163,17 @@ TRAJECTORIES: list[Row] = [
         factored=False,
         epsilon=0.1,
         min_dim_size_to_factor=2,
+    ),
+    without_peer(  # Optax raises a negative t to a power before the offset
+        direction(
+            "scale_by_factored_rms",
+            factored_direction,
+            "scale_by_factored_rms, offset",
+            decay_rate=0.6,
+            step_offset=3,
+            epsilon=0.1,
+            min_dim_size_to_factor=3,
+        )
     ),
     optimizer("adafactor", adafactor, learning_rate=0.1, eps=0.1, min_dim_size_to_factor=2, clipping_threshold=0.8),
     optimizer(
@@ -120,5 +196,28 @@ TRAJECTORIES: list[Row] = [
         weight_decay_rate=0.02,
         weight_decay_mask=not_vectors,
     ),
-    without_peer(optimizer("asgd", asgd, learning_rate=0.1, lambd=0.3, alpha=0.9, weight_decay=0.2)),
+    Row(
+        "adafactor, PyTorch's",
+        ours=like_pytorch,
+        reference=lambda **changes: Leafwise(pytorch_adafactor, **(PYTORCH | changes)),
+        torch=lambda torch, ps: torch.optim.Adafactor(ps, **PYTORCH),
+        hyper=PYTORCH,
+    ),
+    Row(
+        "adafactor, Keras's",
+        ours=like_keras,
+        reference=lambda **changes: Leafwise(keras_adafactor, **(KERAS | changes)),
+        hyper=KERAS,
+    ),
+    without_peer(
+        optimizer(
+            "asgd",
+            asgd,
+            learning_rate=0.1,
+            lambd=0.3,
+            alpha=0.9,
+            weight_decay=0.2,
+            torch=lambda torch, ps: torch.optim.ASGD(ps, lr=0.1, lambd=0.3, alpha=0.9, weight_decay=0.2),
+        )
+    ),
 ]

@@ -179,8 +179,27 @@ TRAJECTORIES: list[Row] = [
     optimizer("fromage", fromage, learning_rate=0.2, min_norm=1.0),
     optimizer("fromage", fromage, "fromage, scheduled", learning_rate=FALLING_RATE),
     # Optax returns each step one update late, and 0 at the first
-    without_peer(optimizer("rprop", rprop, learning_rate=0.05, eta_minus=0.4, eta_plus=1.3)),
-    without_peer(optimizer("rprop", rprop, "rprop, bounds", learning_rate=0.05, min_step_size=0.02, max_step_size=0.1)),
+    without_peer(
+        optimizer(
+            "rprop",
+            rprop,
+            learning_rate=0.05,
+            eta_minus=0.4,
+            eta_plus=1.3,
+            torch=lambda torch, ps: torch.optim.Rprop(ps, lr=0.05, etas=(0.4, 1.3)),
+        )
+    ),
+    without_peer(
+        optimizer(
+            "rprop",
+            rprop,
+            "rprop, bounds",
+            learning_rate=0.05,
+            min_step_size=0.02,
+            max_step_size=0.1,
+            torch=lambda torch, ps: torch.optim.Rprop(ps, lr=0.05, step_sizes=(0.02, 0.1)),
+        )
+    ),
     without_peer(direction("scale_by_rprop", rprop_step, learning_rate=0.5)),
     direction("scale_by_optimistic_gradient", optimistic_direction, alpha=0.7, beta=0.4),
     optimizer(

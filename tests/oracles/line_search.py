@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 import gradx
-from tests.oracles.optimizers_trajectory import NOISE, Row, Tree
+from tests.oracles.optimizers_trajectory import CURVATURE, NOISE, TARGET, Row, Tree, loss
 
 RATE = 0.05
 
@@ -176,7 +178,101 @@ def _without_search(library: Any, **hyper: Any) -> Any:
     return library.lbfgs(**hyper, linesearch=None)
 
 
+def value_and_slope(params: Tree, updates: Tree) -> Callable[[float], tuple[float, float]]:
+    """Return the loss without noise and its derivative by the step, along the updates."""
+
+    def phi(step: float) -> tuple[float, float]:
+        moved = {name: p + step * updates[name] for name, p in params.items()}
+        slopes = {name: CURVATURE[name] * (p - TARGET[name]) + 0.3 * np.sin(2 * p) for name, p in moved.items()}
+        return float(loss(moved)), float(sum(np.sum(slopes[name] * updates[name]) for name in moved))
+
+    return phi
+
+
+class Searched:
+    """A step of descent times what a search finds on the loss without noise; 0 where the update does not descend.
+
+    `find(phi, last)` returns the step, `last` that of the search before, 1 at first.
+    """
+
+    def __init__(self, find: Callable[[Phi, float], float]) -> None:
+        self.find, self.last = find, 1.0
+
+    def __call__(self, grads: Tree, params: Tree) -> Tree:
+        updates = {name: -g for name, g in grads.items()}
+        phi = value_and_slope(params, updates)
+        self.last = self.find(phi, self.last) if phi(0.0)[1] < 0 else 0.0
+        return {name: self.last * u for name, u in updates.items()}
+
+
+def by_backtracking(phi: Phi, last: float) -> float:
+    return backtrack(phi, min(1.5 * last, 1.0) if last else 1.0, 0.6, 0.1, 20)[0]
+
+
+def by_zoom(phi: Phi, last: float) -> float:
+    return zoom(phi, last or 1.0, 1e-4, 0.3, 20)[0]
+
+
+def by_scipy(phi: Phi, last: float) -> float:
+    """Moré and Thuente's search as SciPy has it."""
+    from scipy.optimize._dcsrch import DCSRCH
+
+    search = DCSRCH(lambda a: phi(a)[0], lambda a: phi(a)[1], 1e-3, 0.3, 0.1, 0.0, 1e10)
+    found, *_ = search(1.0, *phi(0.0), maxiter=20)
+    assert found is not None
+    return float(found)
+
+
+def jax_loss(params: Any) -> Any:
+    """`loss` of the trajectories for JAX."""
+
+    def of(name: str, p: Any) -> Any:
+        curvature, target = (jnp.asarray(x[name], p.dtype) for x in (CURVATURE, TARGET))
+        return jnp.sum(curvature * (p - target) ** 2 / 2 + 0.15 * (1 - jnp.cos(2 * p)))
+
+    return sum(of(name, jnp.asarray(p)) for name, p in params.items())
+
+
+def searching(library: Any, search: Any) -> Any:
+    """Return descent and a search on the loss without noise, compiled: a value would be run as Python beside it."""
+    tx = library.chain(library.sgd(1.0), search)
+
+    @jax.jit
+    def update(grads: Tree, state: Any, params: Tree) -> Any:
+        value, grad = jax.value_and_grad(jax_loss)(params)
+        return tx.update(grads, state, params, value=value, grad=grad, value_fn=jax_loss)
+
+    return library.GradientTransformation(tx.init, update)
+
+
+SEARCHES32 = 1e-3
+"""Steps are found by differences of losses, of which float32 leaves few digits."""
+
+
+def _search(name: str, find: Callable, has_peer: bool = True, **hyper: Any) -> Row:
+    def made(library: Any) -> Any:
+        return searching(library, getattr(library, name)(**hyper))
+
+    return Row(name, lambda: made(gradx), lambda: Searched(find), made if has_peer else None, float32=SEARCHES32)
+
+
 TRAJECTORIES = [
+    _search(
+        "scale_by_backtracking_linesearch",
+        by_backtracking,
+        max_backtracking_steps=20,
+        slope_rtol=0.1,
+        decrease_factor=0.6,
+    ),
+    _search(
+        "scale_by_zoom_linesearch",
+        by_zoom,
+        max_linesearch_steps=20,
+        curv_rtol=0.3,
+        approx_dec_rtol=None,
+        initial_guess_strategy="keep",
+    ),
+    _search("scale_by_more_thuente_linesearch", by_scipy, has_peer=False, curv_rtol=0.3, approx_dec_rtol=0.0),
     _row("scale_by_lbfgs", _block, learning_rate=RATE, memory_size=3, scale_init_precond=True),
     _row("lbfgs", _without_search, learning_rate=RATE, memory_size=5, scale_init_precond=False),
 ]

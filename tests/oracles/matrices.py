@@ -108,11 +108,12 @@ def muon(title, kernels=None, corner=(), **hyper):
     ours = {"adam_b1": "b1", "adam_b2": "b2", "adam_weight_decay": "weight_decay", "adam_eps_root": "eps_root"}
 
     def arguments(library, numbers):
-        known = {name: numbers(*KERNELS[name]) if name in (kernels or ()) else None for name in MASK}
+        asked = kernels is None and library is not gradx  # Optax takes what has two axes
+        known = {name: numbers(*KERNELS[name]) if name in (kernels or ("matrix",)) else None for name in MASK}
         rate = (
             {"learning_rate": hyper["learning_rate"].ours(library)} if hasattr(hyper["learning_rate"], "ours") else {}
         )
-        return hyper | rate | ({} if kernels is None else {"muon_weight_dimension_numbers": known})
+        return hyper | rate | ({} if asked else {"muon_weight_dimension_numbers": known})
 
     def reference(**changes):
         given = hyper | changes

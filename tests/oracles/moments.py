@@ -153,7 +153,15 @@ TRAJECTORIES: list[Row] = [
     moments("adabelief", belief, learning_rate=0.05, b1=0.8, b2=0.95, eps=0.1, eps_root=1e-2),
     moments("adabelief", belief, "adabelief, Nesterov", learning_rate=0.02, b1=0.8, b2=0.9, eps=0.1, nesterov=True),
     direction("scale_by_belief", belief, b1=0.7, b2=0.9, eps=0.1, eps_root=1e-2),
-    moments("adamax", adamax_direction, learning_rate=0.05, b1=0.8, b2=0.95, eps=0.1),
+    moments(
+        "adamax",
+        adamax_direction,
+        learning_rate=0.05,
+        b1=0.8,
+        b2=0.95,
+        eps=0.1,
+        torch=lambda torch, ps: torch.optim.Adamax(ps, lr=0.05, betas=(0.8, 0.95), eps=0.1),
+    ),
     moments("adamax", adamax_direction, "adamax, scheduled", learning_rate=FALLING_RATE, b1=RISING_MOMENTUM, b2=0.9),
     moments("adamaxw", adamax_direction, learning_rate=0.05, b1=0.8, b2=0.9, weight_decay=0.2, mask=MASK),
     direction("scale_by_adamax", adamax_direction, b1=0.8, b2=0.9, eps=0.1),
@@ -178,8 +186,27 @@ TRAJECTORIES: list[Row] = [
     direction("scale_by_lion", lion_direction, "scale_by_lion, refined", b1=0.95, b2=0.8, mode="refined"),
     moments("radam", radam_direction, learning_rate=0.05, b1=0.8, b2=0.9, eps=0.1, eps_root=1e-2),
     moments("radam", radam_direction, "radam, Nesterov", learning_rate=0.05, b1=0.8, b2=0.9, eps=0.1, nesterov=True),
+    # torch adds eps to sqrt(v), before v is freed of its start at 0
+    moments(
+        "radam",
+        radam_direction,
+        "radam, eps 0",
+        learning_rate=0.05,
+        b1=0.8,
+        b2=0.9,
+        eps=0.0,
+        torch=lambda torch, ps: torch.optim.RAdam(ps, lr=0.05, betas=(0.8, 0.9), eps=0.0),
+    ),
     # Optax takes rho = 1999 - 1994 in float32: r has two digits, and with b2 = 0.9995 it begins a step early.
-    without_optax(moments("radam", radam_direction, "radam, defaults", learning_rate=0.01)),
+    without_optax(
+        moments(
+            "radam",
+            radam_direction,
+            "radam, defaults",
+            learning_rate=0.01,
+            torch=lambda torch, ps: torch.optim.RAdam(ps, lr=0.01),
+        )
+    ),
     direction("scale_by_radam", radam_direction, b1=0.8, b2=0.9, eps=0.1, threshold=7.0),
     moments("yogi", yogi_direction, learning_rate=0.05, b1=0.8, b2=0.9, eps=0.1),
     direction("scale_by_yogi", yogi_direction, b1=0.8, b2=0.9, eps=0.1, eps_root=0.1, initial_accumulator_value=0.3),
@@ -201,9 +228,47 @@ TRAJECTORIES: list[Row] = [
     without_optax(direction("scale_by_adan", adan_direction, b1=0.9, b2=0.7, b3=0.9, eps=0.1)),
     optimizer("novograd", novograd, learning_rate=0.05, b1=0.8, b2=0.5, eps=0.1, eps_root=0.1, weight_decay=0.2),
     direction("scale_by_novograd", novograd_direction, b1=0.8, b2=0.5, eps=0.1, eps_root=0.1, weight_decay=0.2),
-    # Optax has no rising momentum.
+    # Optax has no rising momentum; with momentum_decay = 1 it is that of Keras.
     without_optax(
-        moments("nadam", nadam_direction, "nadam, rising", learning_rate=0.05, b2=0.9, eps=0.1, momentum_decay=1.0)
+        moments(
+            "nadam",
+            nadam_direction,
+            "nadam, rising",
+            learning_rate=0.05,
+            b2=0.9,
+            eps=0.1,
+            momentum_decay=1.0,
+            torch=lambda torch, ps: torch.optim.NAdam(ps, lr=0.05, betas=(0.9, 0.9), eps=0.1, momentum_decay=1.0),
+        )
+    ),
+    dataclasses.replace(
+        moments(
+            "nadam",
+            nadam_direction,
+            "nadam, PyTorch's",
+            learning_rate=0.05,
+            b1=0.95,
+            momentum_decay=4e-3,
+            torch=lambda torch, ps: torch.optim.NAdam(ps, lr=0.05, betas=(0.95, 0.999)),
+        ),
+        optax=None,
+        hyper={"learning_rate": 0.05, "b1": 0.95},  # fifty steps hardly feel how slowly the momentum rises
+    ),
+    without_optax(
+        moments(
+            "nadamw",
+            nadam_direction,
+            "nadamw, PyTorch's",
+            learning_rate=0.05,
+            b1=0.8,
+            b2=0.9,
+            eps=0.1,
+            weight_decay=0.2,
+            momentum_decay=0.5,
+            torch=lambda torch, ps: torch.optim.NAdam(
+                ps, 0.05, (0.8, 0.9), 0.1, weight_decay=0.2, momentum_decay=0.5, decoupled_weight_decay=True
+            ),
+        )
     ),
     without_optax(
         moments(

@@ -20,6 +20,8 @@ from tests import oracles
 from tests.oracles.recorded import from_torch
 
 STEPS = 50
+FLOAT32 = 1e-5
+"""Against the reference and the peers. Rounding makes 1e-6 in 50 steps, and 5e-6 where a peer's formula cancels."""
 SHAPES = {"heads": (3, 2, 2), "kernel": (3, 3, 2, 4), "matrix": (4, 3), "scalar": (), "vector": (5,)}
 
 Tree = dict[str, np.ndarray]
@@ -154,6 +156,8 @@ class Row:
     """What becomes of the gradients on their way to the optimizer."""
     extras: Callable[[Tree], dict[str, Any]] = lambda params: {}
     """From the parameters to what gradx, Optax and the reference are handed by name."""
+    float32: float = FLOAT32
+    """How far a trajectory in float32 may be from the reference and from the peers."""
 
     def __str__(self) -> str:
         return self.name

@@ -102,6 +102,16 @@ def zero_nans(t, g, p, memory):
     return np.where(np.isnan(g), 0.0, g)
 
 
+def average_examples(t, g, p, memory):
+    """The mean over the first axis."""
+    return g.mean(0)
+
+
+def as_three_examples(step: int, grads: Tree) -> Tree:
+    """Give three examples gradients of their own, the second of them none."""
+    return {name: np.stack([g, 0 * g, np.cos(g)]) for name, g in grads.items()}
+
+
 def zero(t, g, p, memory):
     """Nothing moves."""
     return np.zeros_like(g)
@@ -235,6 +245,8 @@ TRAJECTORIES: list[Row] = [
     block("zero_nans", zero_nans, corrupt=some_nans),
     block("centralize", centralize, peer=None),
     block("set_to_zero", zero),
+    block("average_examples", average_examples, peer=None, corrupt=as_three_examples),
+    block("track_examples", average_examples, peer=None, corrupt=as_three_examples),
     Row(
         "scale_by_learning_rate",
         ours=lambda: gradx.scale_by_learning_rate(FALLING_RATE.ours(gradx)),

@@ -61,6 +61,10 @@ class Sharpness:
         return each(lambda home, u, x: home + u - x, self.home, self.optimizer(grads, self.home), x)
 
 
+GROWS = 5e-5
+"""Between float32 trajectories: the scale multiplies rounding from step to step."""
+
+
 def mechanic(name: str, ours: Callable, base: Callable, **hyper: Any) -> Row:
     """Return a row; `ours` makes a library's base."""
     return Row(
@@ -69,6 +73,7 @@ def mechanic(name: str, ours: Callable, base: Callable, **hyper: Any) -> Row:
         reference=lambda **changes: Mechanic(base(), **(hyper | changes)),
         optax=lambda optax: optax.contrib.mechanize(ours(optax), **hyper),
         hyper=hyper,
+        float32=GROWS,
     )
 
 

@@ -138,17 +138,17 @@ CASES = [
     ),
     Case(
         "cyclic", gradx.cyclic_schedule(0.1, 1.0, 10, 20), cyclic, {0: 0.1, 10: 1.0, 30: 0.1, 40: 1.0}, 100,
-        ends=False,
+        torch=lambda lr, o: lr.CyclicLR(o, 0.1, 1.0, 10, 20, cycle_momentum=False), ends=False,
     ),
     Case(
         "cyclic, halved", gradx.cyclic_schedule(0.1, 1.0, 10, 20, "triangular2"),
         lambda n: cyclic(n, lambda cycle, n: 0.5**cycle), {0: 0.1, 10: 1.0, 30: 0.1, 40: 0.55}, 100,
-        ends=False,
+        torch=lambda lr, o: lr.CyclicLR(o, 0.1, 1.0, 10, 20, "triangular2", cycle_momentum=False), ends=False,
     ),
     Case(
         "cyclic, exponential", gradx.cyclic_schedule(0.1, 1.0, 10, 20, "exp_range", 0.98),
         lambda n: cyclic(n, lambda cycle, n: 0.98**n), {0: 0.1, 30: 0.1, 60: 0.1}, 100,
-        ends=False,
+        torch=lambda lr, o: lr.CyclicLR(o, 0.1, 1.0, 10, 20, "exp_range", 0.98, cycle_momentum=False), ends=False,
     ),
     Case(
         "exponential", gradx.exponential_decay(1.0, 10, 0.5), lambda n: 0.5 ** (n / 10), {0: 1.0, 10: 0.5, 40: 0.0625},
@@ -310,3 +310,30 @@ CASES = [
         torch=one_of, torch_last=40,
     ),
 ]  # fmt: skip
+
+
+COMPOSED: dict[str, tuple[Any, Callable[[Any, Any], Any]]] = {
+    "chained": (
+        gradx.linear_schedule(0.2, 1.0, 15) * gradx.exponential_decay(1.0, 1, 0.95),
+        lambda lr, o: lr.ChainedScheduler([lr.LinearLR(o, 0.2, 1.0, 15), lr.ExponentialLR(o, 0.95)]),
+    ),
+    "three chained": (
+        gradx.polynomial_schedule(1.0, 0.0, 0.5, 90)
+        * gradx.step_decay_schedule(1.0, 20, 0.5)
+        * gradx.piecewise_constant_schedule(0.25, {5: 4.0}),
+        lambda lr, o: lr.ChainedScheduler(
+            [lr.PolynomialLR(o, 90, 0.5), lr.StepLR(o, 20, 0.5), lr.ConstantLR(o, 0.25, 5)]
+        ),
+    ),
+    "one after the other": (
+        gradx.join_schedules(
+            [gradx.linear_schedule(0.1, 1.0, 10), gradx.exponential_decay(1.0, 1, 0.9)],
+            [10],
+        ),
+        lambda lr, o: lr.SequentialLR(o, [lr.LinearLR(o, 0.1, 1.0, 10), lr.ExponentialLR(o, 0.9)], [10]),
+    ),
+}
+"""Schedules made of schedules, beside torch's of torch's, which multiply the base rate of 1.
+
+Torch's CosineAnnealingLR does not multiply: in a chain it is another curve.
+"""

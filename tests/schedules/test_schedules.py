@@ -15,7 +15,7 @@ import pytest
 import gradx
 from gradx.scheduled import ScheduleValue
 from tests.oracles.recorded import from_torch
-from tests.schedules.cases import CASES, Case
+from tests.schedules.cases import CASES, COMPOSED, Case
 
 FLOAT64 = 1e-14
 """Against the formula in Python floats, relative to the largest value: a few roundings."""
@@ -78,13 +78,12 @@ def test_optax_agrees_at_every_step(case: Case):
     assert furthest(case.ours(STEPS), np.asarray(jax.vmap(theirs)(STEPS), np.float64)) <= FLOAT32
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.torch], ids=str)
-def test_torch_agrees_at_every_step(case: Case):
-    steps = np.arange(1 + (case.last if case.torch_last is None else case.torch_last))
+def torch_rates(key: str, make: Any, steps: np.ndarray, base: float = 1.0) -> np.ndarray:
+    """Return the learning rate at each step under torch's scheduler."""
 
     def run(torch):
-        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=case.base)
-        scheduler, values = case.torch(torch.optim.lr_scheduler, optimizer), []
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=base)
+        scheduler, values = make(torch.optim.lr_scheduler, optimizer), []
         for n in steps:
             values.append(float(optimizer.param_groups[0]["lr"]))
             optimizer.step()
@@ -92,8 +91,19 @@ def test_torch_agrees_at_every_step(case: Case):
                 scheduler.step()
         return {"values": np.array(values)}
 
-    theirs = from_torch(f"schedule {case}", run)["values"]
-    assert furthest(case.ours(steps), theirs) <= FLOAT32
+    return from_torch(f"schedule {key}", run)["values"]
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.torch], ids=str)
+def test_torch_agrees_at_every_step(case: Case):
+    steps = np.arange(1 + (case.last if case.torch_last is None else case.torch_last))
+    assert furthest(case.ours(steps), torch_rates(str(case), case.torch, steps, case.base)) <= FLOAT32
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_torch_composes_alike(name: str):
+    ours, theirs = COMPOSED[name]
+    assert furthest(ours(STEPS), torch_rates(name, theirs, STEPS)) <= FLOAT32
 
 
 UP_AND_DOWN = ("sgdr_schedule", "cyclic_schedule")

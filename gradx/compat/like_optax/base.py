@@ -1,6 +1,7 @@
 """The transformation that stands for Optax's, and types, protocols and small helpers under Optax's names."""
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -9,7 +10,9 @@ import jax
 from gradx import core
 from gradx.arguments import Arguments
 from gradx.core import EmptyState
-from gradx.typing import Params, State, Updates
+from gradx.glossary import Shown
+from gradx.running import NeedsParams
+from gradx.typing import Params, ScalarOrSchedule, State, Updates
 
 NO_PARAMS_MSG = "This transformation needs the parameters: call update(updates, state, params)."
 PyTree = Any
@@ -39,6 +42,15 @@ class GradientTransformation(core.GradientTransformation):
     def __getitem__(self, index: int) -> Callable:
         return (self.init, self.update)[index]
 
+    def update(
+        self, updates: Updates, state: State, params: Params | None = None, **extras: Any
+    ) -> tuple[Updates, State]:
+        """Do what `gradx.GradientTransformation.update` does; missing parameters are a ValueError."""
+        try:
+            return super().update(updates, state, params, **extras)
+        except NeedsParams as missing:
+            raise ValueError(f"{NO_PARAMS_MSG} {missing}") from None
+
     def __len__(self) -> int:
         return len(self._fields)
 
@@ -58,6 +70,8 @@ class GradientTransformationExtraArgs(GradientTransformation):
 def as_optax(factory: Callable) -> Callable[..., GradientTransformationExtraArgs]:
     """Return the factory under Optax's rules: no number is out of range, and the value looks like Optax's."""
     known = Arguments.of(factory)
+    shown = inspect.signature(factory)
+    parameters = [_shown(p, p.name in known.take_schedule) for p in shown.parameters.values()]
 
     @functools.wraps(factory)
     def make(*args: Any, **kwargs: Any) -> GradientTransformationExtraArgs:
@@ -68,7 +82,23 @@ def as_optax(factory: Callable) -> Callable[..., GradientTransformationExtraArgs
         _ = value.built
         return value
 
+    vars(make)["__signature__"] = shown.replace(parameters=parameters)
     return make
+
+
+class _ShownScalarOrSchedule(Shown):
+    """What a signature shows of a number for which a schedule may stand, equal to the alias that Optax writes there."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return other is ScalarOrSchedule or str.__eq__(self, other)
+
+    __hash__ = Shown.__hash__
+
+
+def _shown(parameter: inspect.Parameter, is_schedule: bool) -> inspect.Parameter:
+    return parameter.replace(annotation=_ShownScalarOrSchedule(parameter.annotation)) if is_schedule else parameter
 
 
 class TransformInitFn(Protocol):
@@ -123,6 +153,17 @@ def init_empty_state(params: Params) -> EmptyState:
     """Return the state of a transformation that keeps none."""
     del params
     return EmptyState()
+
+
+def apply_updates(params: Params, updates: Updates) -> Params:
+    """Return params + updates in the parameters' dtypes; where a parameter is `None`, nothing.
+
+    >>> import gradx.compat.optax as optax
+    >>> optax.apply_updates({"w": 1.0, "b": None}, {"w": -0.25, "b": 3.0})["b"] is None
+    True
+    """
+    shown = jax.tree.map(lambda p, u: None if p is None else u, params, updates, is_leaf=lambda x: x is None)
+    return core.apply_updates(params, shown)
 
 
 def with_extra_args_support(tx: Any) -> Any:

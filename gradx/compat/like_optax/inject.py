@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradx import core, numerics
+from gradx.arguments import Arguments
 from gradx.compat.like_optax.base import GradientTransformationExtraArgs
 from gradx.typing import DType, Params, State, Updates
 
@@ -109,11 +110,14 @@ def inject_hyperparams(
 def _injected(
     inner_factory: Callable, signature: inspect.Signature, given: dict[str, Any], static: set[str], dtype: Any
 ) -> GradientTransformationExtraArgs:
+    known = vars(inner_factory).get("arguments")
+    marks = known.marks if isinstance(known, Arguments) else {}
+    structural = {name for name, mark in marks.items() if getattr(mark, "integer", False)}  # shapes go by them
     schedules: dict[str, Any] = {}
     numbers: dict[str, Any] = {}
     rest: dict[str, Any] = {}
     for name, x in given.items():
-        if name in static or isinstance(x, bool | core.GradientTransformation):
+        if name in static | structural or isinstance(x, bool | core.GradientTransformation):
             rest[name] = x
         elif callable(x):
             schedules[name] = x if hasattr(x, "update") and hasattr(x, "init") else WrappedSchedule(x)
@@ -131,7 +135,10 @@ def _injected(
     def cast(values: dict[str, Any], like: Any) -> dict[str, Any]:
         wanted = dtype or next((jnp.result_type(x) for x in jax.tree.leaves(like)), None)
         is_float = wanted is not None and jnp.issubdtype(wanted, jnp.floating)
-        return {name: jnp.asarray(x, wanted if is_float and _is_float(x) else None) for name, x in values.items()}
+        return {
+            name: jnp.asarray(x, wanted if is_float and _is_float(x) and not _is_strong(x) else None)
+            for name, x in values.items()
+        }
 
     def init(params: Params) -> InjectStatefulHyperparamsState:
         count = jnp.zeros((), jnp.int32)
@@ -165,6 +172,11 @@ def inject_stateful_hyperparams(inner_factory: Any, static_args: Any = (), hyper
 
 def _kind(signature: inspect.Signature, name: str) -> Any:
     return signature.parameters[name].kind if name in signature.parameters else None
+
+
+def _is_strong(x: Any) -> bool:
+    """Whether an array says its dtype, and is no number that takes any."""
+    return isinstance(x, jax.Array) and not getattr(x, "weak_type", False)
 
 
 def _is_float(x: Any) -> bool:

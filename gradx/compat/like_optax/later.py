@@ -9,7 +9,20 @@ import jax.numpy as jnp
 import gradx
 from gradx.compat.like_optax.base import as_optax
 from gradx.core import EmptyState, transformation
-from gradx.typing import Decay, DType, LearningRate, Mask, NonNegative, ScalarOrSchedule
+from gradx.optimizers.lion import MODES
+from gradx.typing import (
+    Decay,
+    DType,
+    LearningRate,
+    Mask,
+    NonNegative,
+    NonNegativeInt,
+    Params,
+    PositiveInt,
+    ScalarOrSchedule,
+    State,
+    Updates,
+)
 
 NormalizeState = EmptyState
 
@@ -23,7 +36,7 @@ def decay_rate_pow(i: Any, exponent: Any = 0.8) -> jax.Array:
 @transformation
 def adafactor(
     learning_rate: LearningRate | None = None,
-    min_dim_size_to_factor: int = 128,
+    min_dim_size_to_factor: NonNegativeInt = 128,
     decay_rate: Decay = 0.8,
     decay_offset: int = 0,
     multiply_by_parameter_scale: bool = True,
@@ -53,7 +66,7 @@ def scale_by_factored_rms(
     factored: bool = True,
     decay_rate: Decay = 0.8,
     step_offset: int = 0,
-    min_dim_size_to_factor: int = 128,
+    min_dim_size_to_factor: NonNegativeInt = 128,
     epsilon: NonNegative = 1e-30,
     decay_rate_fn: Any = decay_rate_pow,
 ) -> Any:
@@ -65,6 +78,31 @@ def scale_by_factored_rms(
     """
     own = None if decay_rate_fn is decay_rate_pow else decay_rate_fn
     return gradx.scale_by_factored_rms(factored, decay_rate, step_offset, min_dim_size_to_factor, epsilon, own)
+
+
+@as_optax
+@transformation
+def scale_by_lion(
+    b1: Decay = 0.9,
+    b2: Decay = 0.99,
+    mu_dtype: DType | None = None,
+    *,
+    mode: Any = "hard",
+    smooth_beta: NonNegative = 1.0,
+) -> Any:
+    """Replace the gradient by the sign of its mean; a mode that is not known is refused at the first update.
+
+    >>> import gradx.compat.optax as optax
+    >>> optax.scale_by_lion()
+    scale_by_lion()
+    """
+    if mode in MODES:
+        return gradx.scale_by_lion(b1, b2, mu_dtype, mode=mode, smooth_beta=smooth_beta)
+
+    def refuse(updates: Updates, state: State, params: Params | None = None) -> Any:
+        raise ValueError(f"Unsupported mode: {mode}. Supported modes are {', '.join(MODES)}.")
+
+    return gradx.scale_by_lion(b1, b2, mu_dtype).init, refuse
 
 
 @as_optax
@@ -120,7 +158,7 @@ def madgrad(
 @transformation
 def schedule_free_adamw(
     learning_rate: LearningRate = 0.0025,
-    warmup_steps: int | None = None,
+    warmup_steps: NonNegativeInt | None = None,
     b1: Decay = 0.9,
     b2: Decay = 0.999,
     eps: NonNegative = 1e-8,
@@ -169,7 +207,7 @@ def sophia(
     weight_decay_mask: Mask | None = None,
     gamma: NonNegative = 0.01,
     clip_threshold: NonNegative | None = 1.0,
-    update_interval: int = 10,
+    update_interval: PositiveInt = 10,
     hessian_diagonal_fn: Any = gradx.hutchinson_estimator_diag_hessian(),
     mu_dtype: DType | None = None,
     verbose: bool = False,
@@ -205,7 +243,7 @@ def optimistic_adam(
     >>> optax.optimistic_adam_v2(0.1)
     optimistic_adam_v2(learning_rate=0.1)
     """
-    warnings.warn("optimistic_adam is deprecated: use optimistic_adam_v2", DeprecationWarning, stacklevel=2)
+    warnings.warn("optimistic_adam is deprecated: use `optimistic_adam_v2` instead", DeprecationWarning, stacklevel=2)
     if callable(learning_rate):
         raise ValueError("optimistic_adam takes no schedule; optimistic_adam_v2 does")
     beta = learning_rate if optimism is None else optimism

@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 
 import gradx
+from gradx import numerics, tree
 from gradx.compat.like_optax.base import as_optax
 from gradx.compat.like_optax.utilities import check_shapes_equal
-from gradx.core import ScheduledState, transformation
+from gradx.core import EmptyState, ScheduledState, transformation
 from gradx.transforms.clip import unit_norm
+from gradx.transforms.scale import no_state
 from gradx.typing import (
     Decay,
     DType,
@@ -157,8 +159,32 @@ def stateless_with_tree_map(f: Any) -> Any:
     return gradx.stateless(update)
 
 
+@as_optax
+@transformation
+def clip_by_block_rms(threshold: NonNegative) -> Any:
+    """Divide each array by max(1, rms / threshold).
+
+    >>> import gradx.compat.optax as optax
+    >>> optax.clip_by_block_rms(1.0)
+    clip_by_block_rms(threshold=1.0)
+    """
+
+    def update(updates: Updates, state: EmptyState) -> tuple[Updates, EmptyState]:
+        return tree.map_leaves(block_rms_leaf, updates, threshold=threshold), state
+
+    return no_state, update
+
+
+def block_rms_leaf(u: jax.Array, *, threshold: jax.Array) -> jax.Array:
+    """Return u / max(1, rms / threshold)."""
+    rms = numerics.safe_root_mean_squares(u, 0.0)
+    return jnp.where(rms <= threshold, u, u / (rms / threshold))
+
+
 def unitwise_norm(x: Any, axis: int | tuple[int, ...] | None = None) -> jax.Array:
     """Return the norm of each unit of a layer, in the shape of the array: see `adaptive_grad_clip`."""
+    if axis is None and x.ndim > 5:
+        raise ValueError(f"Expected parameter with shape in {{1, 2, 3, 4, 5}}, got {x.shape}; give axis")
     kept = tuple(range(x.ndim)) if axis is None and jnp.squeeze(x).ndim <= 1 else axis
     return jnp.broadcast_to(unit_norm(x, kept), x.shape)
 

@@ -1,5 +1,6 @@
 """What `optax.tree` does otherwise than `gradx.tree`: it goes by every name in a tree, those of parameters too."""
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -170,3 +171,42 @@ def _walk(node: Any, visit: Callable[[KeyPath, Any, Any], Any], path: KeyPath = 
 def is_placeholder(x: Any) -> bool:
     """Whether a tree of parameters is only a mark of where they belong."""
     return isinstance(x, Placeholder)
+
+
+def add_scale(tree_x: PyTree, scalar: Any, tree_y: PyTree) -> PyTree:
+    """Return x + scalar · y in the dtypes of x; what is added to integers makes floats of them.
+
+    >>> from gradx.compat.optax import tree_utils
+    >>> float(tree_utils.tree_add_scale(3, 0.5, 2))
+    4.0
+    """
+    return tree.add_scale(jax.tree.map(_inexact, tree_x), scalar, tree_y)
+
+
+def div(tree_x: PyTree, tree_y: PyTree) -> PyTree:
+    """Return x / y, as the leaves themselves divide.
+
+    >>> from gradx.compat.optax import tree_utils
+    >>> float(tree_utils.tree_div({"a": 1.0}, {"a": 2.0})["a"])
+    0.5
+    """
+    return jax.tree.map(operator.truediv, tree_x, tree_y)
+
+
+def vdot(tree_x: PyTree, tree_y: PyTree) -> Any:
+    """Return the sum of conj(x) · y, by `jnp.vdot` where no mesh with explicit axes forbids it.
+
+    >>> from gradx.compat.optax import tree_utils
+    >>> float(tree_utils.tree_vdot({"a": 1.0, "b": 2.0}, {"a": 3.0, "b": 4.0}))
+    11.0
+    """
+    x, y = (jax.tree.map(jnp.asarray, z) for z in (tree_x, tree_y))
+    if any(axis is not None for leaf in jax.tree.leaves((x, y)) for axis in jax.typeof(leaf).sharding.spec):
+        return tree.vdot(x, y)
+    products = jax.tree.map(lambda a, b: jnp.vdot(a, b, precision=jax.lax.Precision.HIGHEST), x, y)
+    return jax.tree.reduce(operator.add, products, initializer=0)
+
+
+def _inexact(x: Any) -> jax.Array:
+    x = jnp.asarray(x)
+    return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(float)

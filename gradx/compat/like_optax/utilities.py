@@ -64,7 +64,8 @@ def set_diags(a: jax.Array, new_diags: ArrayLike) -> jax.Array:
     new_diags = jnp.asarray(new_diags)
     for name, x, axes in (("a", a, 3), ("new_diags", new_diags, 2)):
         if x.ndim != axes:
-            raise ValueError(f"Expected `{name}` to be a {axes}D array, got {x.ndim}D instead")
+            kind = "tensor" if axes == 3 else "array"
+            raise ValueError(f"Expected `{name}` to be a {axes}D {kind}, got {x.ndim}D instead")
     if a.shape[1] != a.shape[2]:
         raise ValueError(f"Shape mismatch: expected `a.shape` to be of square matrices, got {a.shape} instead")
     if new_diags.shape != a.shape[:2]:

@@ -37,29 +37,21 @@ from gradx import (
     Updates as Updates,
     ZeroNansState as ZeroNansState,
     ZoomLinesearchInfo as ZoomLinesearchInfo,
-    apply_updates as apply_updates,
     constant_schedule as constant_schedule,
     cosine_decay_schedule as cosine_decay_schedule,
     cosine_onecycle_schedule as cosine_onecycle_schedule,
-    exponential_decay as exponential_decay,
     incremental_update as incremental_update,
     join_schedules as join_schedules,
     linear_onecycle_schedule as linear_onecycle_schedule,
-    linear_schedule as linear_schedule,
     per_example_global_norm_clip as per_example_global_norm_clip,
     per_example_layer_norm_clip as per_example_layer_norm_clip,
     periodic_update as periodic_update,
-    piecewise_constant_schedule as piecewise_constant_schedule,
-    piecewise_interpolate_schedule as piecewise_interpolate_schedule,
-    polynomial_schedule as polynomial_schedule,
     safe_increment as safe_increment,
     scale_gradient as scale_gradient,
     sgdr_schedule as sgdr_schedule,
     skip_large_updates as skip_large_updates,
     skip_not_finite as skip_not_finite,
-    value_and_grad_from_state as value_and_grad_from_state,
     warmup_constant_schedule as warmup_constant_schedule,
-    warmup_cosine_decay_schedule as warmup_cosine_decay_schedule,
     warmup_exponential_decay_schedule as warmup_exponential_decay_schedule,
 )
 from gradx.compat.like_optax.base import (
@@ -79,6 +71,7 @@ from gradx.compat.like_optax.base import (
     TransformInitFn as TransformInitFn,
     TransformUpdateExtraArgsFn as TransformUpdateExtraArgsFn,
     TransformUpdateFn as TransformUpdateFn,
+    apply_updates as apply_updates,
     init_empty_state as init_empty_state,
     with_extra_args_support as with_extra_args_support,
 )
@@ -92,14 +85,12 @@ from gradx.compat.like_optax.factories import (
     adan as adan,
     adaptive_grad_clip as adaptive_grad_clip,
     add_decayed_weights as add_decayed_weights,
-    add_noise as add_noise,
     amsgrad as amsgrad,
     apply_every as apply_every,
     apply_if_finite as apply_if_finite,
     centralize as centralize,
     chain as chain,
     clip as clip,
-    clip_by_block_rms as clip_by_block_rms,
     clip_by_global_norm as clip_by_global_norm,
     conditionally_mask as conditionally_mask,
     conditionally_transform as conditionally_transform,
@@ -110,12 +101,10 @@ from gradx.compat.like_optax.factories import (
     keep_params_nonnegative as keep_params_nonnegative,
     lamb as lamb,
     lars as lars,
-    lbfgs as lbfgs,
     lion as lion,
     measure_with_ema as measure_with_ema,
     monitor as monitor,
     named_chain as named_chain,
-    noisy_sgd as noisy_sgd,
     normalize_by_update_norm as normalize_by_update_norm,
     novograd as novograd,
     optimistic_adam_v2 as optimistic_adam_v2,
@@ -130,10 +119,7 @@ from gradx.compat.like_optax.factories import (
     scale_by_adamax as scale_by_adamax,
     scale_by_adan as scale_by_adan,
     scale_by_amsgrad as scale_by_amsgrad,
-    scale_by_backtracking_linesearch as scale_by_backtracking_linesearch,
     scale_by_belief as scale_by_belief,
-    scale_by_lbfgs as scale_by_lbfgs,
-    scale_by_lion as scale_by_lion,
     scale_by_novograd as scale_by_novograd,
     scale_by_optimistic_gradient as scale_by_optimistic_gradient,
     scale_by_param_block_norm as scale_by_param_block_norm,
@@ -149,7 +135,6 @@ from gradx.compat.like_optax.factories import (
     scale_by_stddev as scale_by_stddev,
     scale_by_trust_ratio as scale_by_trust_ratio,
     scale_by_yogi as scale_by_yogi,
-    scale_by_zoom_linesearch as scale_by_zoom_linesearch,
     set_to_zero as set_to_zero,
     sgd as sgd,
     sign_sgd as sign_sgd,
@@ -172,8 +157,14 @@ from gradx.compat.like_optax.later import (
     optimistic_adam as optimistic_adam,
     scale_by_distance_over_gradients as scale_by_distance_over_gradients,
     scale_by_factored_rms as scale_by_factored_rms,
+    scale_by_lion as scale_by_lion,
 )
-from gradx.compat.like_optax.losses import convex_kl_divergence as convex_kl_divergence
+from gradx.compat.like_optax.lbfgs import lbfgs as lbfgs, scale_by_lbfgs as scale_by_lbfgs
+from gradx.compat.like_optax.losses import (
+    convex_kl_divergence as convex_kl_divergence,
+    ctc_loss_with_forward_probs as ctc_loss_with_forward_probs,
+    softmax_cross_entropy_with_integer_labels as softmax_cross_entropy_with_integer_labels,
+)
 from gradx.compat.like_optax.masking import (
     MultiTransformState as MultiTransformState,
     freeze as freeze,
@@ -182,17 +173,33 @@ from gradx.compat.like_optax.masking import (
     partition as partition,
     selective_transform as selective_transform,
 )
+from gradx.compat.like_optax.microbatching import microbatch as microbatch
+from gradx.compat.like_optax.noise import add_noise as add_noise, noisy_sgd as noisy_sgd
 from gradx.compat.like_optax.recipes import (
     MultiSteps as MultiSteps,
     ScaleByScheduleState as ScaleByScheduleState,
     adadelta as adadelta,
     additive_weight_decay as additive_weight_decay,
+    clip_by_block_rms as clip_by_block_rms,
     global_norm as global_norm,
     nadam as nadam,
     nadamw as nadamw,
     scale_by_learning_rate as scale_by_learning_rate,
     stateless_with_tree_map as stateless_with_tree_map,
     trace as trace,
+)
+from gradx.compat.like_optax.schedules import (
+    exponential_decay as exponential_decay,
+    linear_schedule as linear_schedule,
+    piecewise_constant_schedule as piecewise_constant_schedule,
+    piecewise_interpolate_schedule as piecewise_interpolate_schedule,
+    polynomial_schedule as polynomial_schedule,
+    warmup_cosine_decay_schedule as warmup_cosine_decay_schedule,
+)
+from gradx.compat.like_optax.searches import (
+    scale_by_backtracking_linesearch as scale_by_backtracking_linesearch,
+    scale_by_zoom_linesearch as scale_by_zoom_linesearch,
+    value_and_grad_from_state as value_and_grad_from_state,
 )
 from gradx.compat.like_optax.slow import LookaheadState as LookaheadState, lookahead as lookahead
 from gradx.compat.like_optax.trees import map_params as tree_map_params
@@ -221,7 +228,6 @@ from gradx.losses import (
     cosine_distance as cosine_distance,
     cosine_similarity as cosine_similarity,
     ctc_loss as ctc_loss,
-    ctc_loss_with_forward_probs as ctc_loss_with_forward_probs,
     generalized_kl_divergence as generalized_kl_divergence,
     hinge_loss as hinge_loss,
     huber_loss as huber_loss,
@@ -234,10 +240,8 @@ from gradx.losses import (
     sigmoid_focal_loss as sigmoid_focal_loss,
     smooth_labels as smooth_labels,
     softmax_cross_entropy as softmax_cross_entropy,
-    softmax_cross_entropy_with_integer_labels as softmax_cross_entropy_with_integer_labels,
     squared_error as squared_error,
 )
-from gradx.microbatching import microbatch as microbatch
 from gradx.numerics import safe_norm as safe_norm, safe_root_mean_squares as safe_root_mean_squares
 from gradx.tree import (
     bias_correction as bias_correction,

@@ -12,9 +12,7 @@ from gradx.compat.like_optax.factories import (
     fromage as fromage,
     lamb as lamb,
     lars as lars,
-    lbfgs as lbfgs,
     lion as lion,
-    noisy_sgd as noisy_sgd,
     novograd as novograd,
     optimistic_adam_v2 as optimistic_adam_v2,
     optimistic_gradient_descent as optimistic_gradient_descent,
@@ -29,4 +27,6 @@ from gradx.compat.like_optax.factories import (
     yogi as yogi,
 )
 from gradx.compat.like_optax.later import adafactor as adafactor, optimistic_adam as optimistic_adam
+from gradx.compat.like_optax.lbfgs import lbfgs as lbfgs
+from gradx.compat.like_optax.noise import noisy_sgd as noisy_sgd
 from gradx.compat.like_optax.recipes import adadelta as adadelta, nadam as nadam, nadamw as nadamw

@@ -30,7 +30,6 @@ from gradx.compat.like_optax.base import (
 )
 from gradx.compat.like_optax.factories import (
     add_decayed_weights as add_decayed_weights,
-    add_noise as add_noise,
     apply_every as apply_every,
     centralize as centralize,
     ema as ema,
@@ -42,8 +41,6 @@ from gradx.compat.like_optax.factories import (
     scale_by_adan as scale_by_adan,
     scale_by_amsgrad as scale_by_amsgrad,
     scale_by_belief as scale_by_belief,
-    scale_by_lbfgs as scale_by_lbfgs,
-    scale_by_lion as scale_by_lion,
     scale_by_novograd as scale_by_novograd,
     scale_by_optimistic_gradient as scale_by_optimistic_gradient,
     scale_by_param_block_norm as scale_by_param_block_norm,
@@ -60,7 +57,13 @@ from gradx.compat.like_optax.factories import (
     scale_by_trust_ratio as scale_by_trust_ratio,
     scale_by_yogi as scale_by_yogi,
 )
-from gradx.compat.like_optax.later import scale_by_distance_over_gradients as scale_by_distance_over_gradients
+from gradx.compat.like_optax.later import (
+    scale_by_distance_over_gradients as scale_by_distance_over_gradients,
+    scale_by_lion as scale_by_lion,
+)
+from gradx.compat.like_optax.lbfgs import scale_by_lbfgs as scale_by_lbfgs
+from gradx.compat.like_optax.noise import add_noise as add_noise
+from gradx.compat.like_optax.private import precondition_by_lbfgs as _precondition_by_lbfgs
 from gradx.compat.like_optax.recipes import (
     ScaleByScheduleState as ScaleByScheduleState,
     scale_by_learning_rate as scale_by_learning_rate,

@@ -33,12 +33,10 @@ from gradx.compat.like_optax.factories import (
     differentially_private_aggregate as differentially_private_aggregate,
     dog as dog,
     dowg as dowg,
-    galore as galore,
     hutchinson_estimator_diag_hessian as hutchinson_estimator_diag_hessian,
     mechanize as mechanize,
     momo as momo,
     momo_adam as momo_adam,
-    muon as muon,
     normalize as normalize,
     prodigy as prodigy,
     reduce_on_plateau as reduce_on_plateau,
@@ -47,15 +45,14 @@ from gradx.compat.like_optax.factories import (
     scale_by_ademamix as scale_by_ademamix,
     scale_by_adopt as scale_by_adopt,
     scale_by_cocob as scale_by_cocob,
-    scale_by_galore as scale_by_galore,
     scale_by_madgrad as scale_by_madgrad,
-    scale_by_muon as scale_by_muon,
     scale_by_simplified_ademamix as scale_by_simplified_ademamix,
     schedule_free as schedule_free,
     schedule_free_sgd as schedule_free_sgd,
     simplified_ademamix as simplified_ademamix,
     split_real_and_imaginary as split_real_and_imaginary,
 )
+from gradx.compat.like_optax.galore import galore as galore, scale_by_galore as scale_by_galore
 from gradx.compat.like_optax.later import (
     NormalizeState as NormalizeState,
     cocob as cocob,
@@ -64,3 +61,4 @@ from gradx.compat.like_optax.later import (
     schedule_free_adamw as schedule_free_adamw,
     sophia as sophia,
 )
+from gradx.compat.like_optax.muon import muon as muon, scale_by_muon as scale_by_muon

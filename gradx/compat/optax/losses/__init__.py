@@ -1,13 +1,16 @@
 """`optax.losses`, by gradx."""
 
-from gradx.compat.like_optax.losses import convex_kl_divergence as convex_kl_divergence
+from gradx.compat.like_optax.losses import (
+    convex_kl_divergence as convex_kl_divergence,
+    ctc_loss_with_forward_probs as ctc_loss_with_forward_probs,
+    dice_loss as dice_loss,
+    softmax_cross_entropy_with_integer_labels as softmax_cross_entropy_with_integer_labels,
+)
 from gradx.losses import (
     binary_dice_loss as binary_dice_loss,
     cosine_distance as cosine_distance,
     cosine_similarity as cosine_similarity,
     ctc_loss as ctc_loss,
-    ctc_loss_with_forward_probs as ctc_loss_with_forward_probs,
-    dice_loss as dice_loss,
     generalized_kl_divergence as generalized_kl_divergence,
     hinge_loss as hinge_loss,
     huber_loss as huber_loss,
@@ -29,7 +32,6 @@ from gradx.losses import (
     sigmoid_focal_loss as sigmoid_focal_loss,
     smooth_labels as smooth_labels,
     softmax_cross_entropy as softmax_cross_entropy,
-    softmax_cross_entropy_with_integer_labels as softmax_cross_entropy_with_integer_labels,
     sparsemax_loss as sparsemax_loss,
     squared_error as squared_error,
     triplet_margin_loss as triplet_margin_loss,

@@ -4,11 +4,12 @@ from gradx.compat.like_optax.losses import (
     binary_logistic_loss as binary_logistic_loss,
     binary_sparsemax_loss as binary_sparsemax_loss,
     convex_kl_divergence as convex_kl_divergence,
+    ctc_loss_with_forward_probs as ctc_loss_with_forward_probs,
     multiclass_logistic_loss as multiclass_logistic_loss,
+    softmax_cross_entropy_with_integer_labels as softmax_cross_entropy_with_integer_labels,
 )
 from gradx.losses import (
     ctc_loss as ctc_loss,
-    ctc_loss_with_forward_probs as ctc_loss_with_forward_probs,
     generalized_kl_divergence as generalized_kl_divergence,
     hinge_loss as hinge_loss,
     kl_divergence as kl_divergence,
@@ -22,6 +23,5 @@ from gradx.losses import (
     sigmoid_binary_cross_entropy as sigmoid_binary_cross_entropy,
     sigmoid_focal_loss as sigmoid_focal_loss,
     softmax_cross_entropy as softmax_cross_entropy,
-    softmax_cross_entropy_with_integer_labels as softmax_cross_entropy_with_integer_labels,
     sparsemax_loss as sparsemax_loss,
 )

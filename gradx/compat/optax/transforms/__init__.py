@@ -26,11 +26,9 @@ from gradx.compat.like_optax.base import (
 from gradx.compat.like_optax.factories import (
     adaptive_grad_clip as adaptive_grad_clip,
     add_decayed_weights as add_decayed_weights,
-    add_noise as add_noise,
     apply_if_finite as apply_if_finite,
     chain as chain,
     clip as clip,
-    clip_by_block_rms as clip_by_block_rms,
     clip_by_global_norm as clip_by_global_norm,
     conditionally_mask as conditionally_mask,
     conditionally_transform as conditionally_transform,
@@ -49,8 +47,10 @@ from gradx.compat.like_optax.masking import (
     partition as partition,
     selective_transform as selective_transform,
 )
+from gradx.compat.like_optax.noise import add_noise as add_noise
 from gradx.compat.like_optax.recipes import (
     MultiSteps as MultiSteps,
+    clip_by_block_rms as clip_by_block_rms,
     trace as trace,
     unitwise_clip as unitwise_clip,
     unitwise_norm as unitwise_norm,

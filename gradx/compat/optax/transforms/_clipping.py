@@ -7,7 +7,10 @@ from gradx import (
 from gradx.compat.like_optax.factories import (
     adaptive_grad_clip as adaptive_grad_clip,
     clip as clip,
-    clip_by_block_rms as clip_by_block_rms,
     clip_by_global_norm as clip_by_global_norm,
 )
-from gradx.compat.like_optax.recipes import unitwise_clip as unitwise_clip, unitwise_norm as unitwise_norm
+from gradx.compat.like_optax.recipes import (
+    clip_by_block_rms as clip_by_block_rms,
+    unitwise_clip as unitwise_clip,
+    unitwise_norm as unitwise_norm,
+)

@@ -1,16 +1,18 @@
 """`optax.tree`, by gradx."""
 
 from gradx.compat.like_optax.trees import (
+    add_scale as add_scale,
+    div as div,
     get as get,
     get_all_with_path as get_all_with_path,
     map_params as map_params,
     set as set,
     sum as sum,
     unwrap_random_key_data as unwrap_random_key_data,
+    vdot as vdot,
 )
 from gradx.tree import (
     add as add,
-    add_scale as add_scale,
     allclose as allclose,
     batch_shape as batch_shape,
     bias_correction as bias_correction,
@@ -18,7 +20,6 @@ from gradx.tree import (
     cast_like as cast_like,
     clip as clip,
     conj as conj,
-    div as div,
     dtype as dtype,
     full_like as full_like,
     max as max,
@@ -35,7 +36,6 @@ from gradx.tree import (
     update_infinity_moment as update_infinity_moment,
     update_moment as update_moment,
     update_moment_per_elem_norm as update_moment_per_elem_norm,
-    vdot as vdot,
     where as where,
     zeros_like as zeros_like,
 )
