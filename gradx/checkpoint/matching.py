@@ -129,7 +129,8 @@ class _Match:
     def _pair_whole(self, new: Part, old: Part, level: int) -> None:
         """Pair a part that keeps nothing of parameters with one like it, one to one where they see the same ones."""
         served, scope = self.served.setdefault(old, []), self.new_scopes[new]
-        if self.origins[new] or self.old.has_parameters(old) or not self.old.of_part[old]:
+        is_empty = not self.old.of_part[old] or not self.new.of_part[new]
+        if is_empty or self.origins[new] or self.old.has_parameters(old):
             return
         if all(scope and other and not scope & other for other in served):
             served.append(scope)

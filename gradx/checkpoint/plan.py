@@ -1,6 +1,7 @@
 """Which leaf of an old state goes where in a new one, and what is said of it."""
 
 import dataclasses
+import functools
 import re
 
 from gradx.checkpoint.places import Place, Places
@@ -38,38 +39,48 @@ class Plan:
         return Report(dict(sorted(matched.items())), left, fresh, changed)
 
     def _why_new(self, n: int, place: Place) -> str:
-        if n in self.reasons:
-            return self.reasons[n]
-        alike = [x for x in self.old.places if x.part.name == place.part.name]
-        if not alike:
-            return f"nothing of {place.part.name} was there"
-        same = [x for x in alike if x.key == place.key]
-        if not same:
-            return (
-                f"no {place.field} of '{place.parameter}' was there"
-                if place.parameter
-                else f"no {place.field} was there"
-            )
-        misfit = next((x for x in same if not fits(x, place)), None)
+        alike = self._old_by_name.get(place.part.name, {})
+        if n in self.reasons or not alike:
+            return self.reasons.get(n, f"nothing of {place.part.name} was there")
+        if place.key not in alike:
+            return f"no {_called(place)} was there"
+        misfit = next((x for x in alike[place.key] if not fits(x, place)), None)
         return f"it was {misfit.type}, and is {place.type}" if misfit else "what was there went to another part"
 
     def _why_left(self, place: Place) -> str:
-        alike = [x for x in self.new.places if x.part.name == place.part.name]
+        alike = self._new_by_name.get(place.part.name, {})
         if not alike:
             return f"there is no {place.part.name} here"
-        same = [x for x in alike if x.key == place.key]
-        if not same:
-            return f"no {place.field} of '{place.parameter}' here" if place.parameter else f"no {place.field} here"
-        misfit = next((x for x in same if not fits(place, x)), None)
+        if place.key not in alike:
+            return f"no {_called(place)} here"
+        misfit = next((x for x in alike[place.key] if not fits(place, x)), None)
         return f"it is {misfit.type} here, and was {place.type}" if misfit else "its place went to another part's"
+
+    @functools.cached_property
+    def _old_by_name(self) -> dict[str, dict[tuple, list[Place]]]:
+        return _by_name(self.old)
+
+    @functools.cached_property
+    def _new_by_name(self) -> dict[str, dict[tuple, list[Place]]]:
+        return _by_name(self.new)
+
+
+def _by_name(places: Places) -> dict[str, dict[tuple, list[Place]]]:
+    """Return the leaves of all parts of a name, by their keys."""
+    found: dict[str, dict[tuple, list[Place]]] = {}
+    for place in places.places:
+        found.setdefault(place.part.name, {}).setdefault(place.key, []).append(place)
+    return found
+
+
+def _called(place: Place) -> str:
+    return place.field if place.parameter is None else f"{place.field} of '{place.parameter}'"
 
 
 def fits(old: Place, new: Place) -> bool:
     """Whether the old leaf can stand in the new one's place: the same shape, a dtype that loses digits at most."""
-    return old.shape == new.shape and sort_of(new.dtype) in (
-        sort_of(old.dtype),
-        *["complex"] * (sort_of(old.dtype) == "float"),
-    )
+    before, now = sort_of(old.dtype), sort_of(new.dtype)
+    return old.shape == new.shape and (before == now or (before, now) == ("float", "complex"))
 
 
 def sort_of(dtype: str) -> str:

@@ -1,5 +1,6 @@
 """Training in a directory: a checkpoint for each step, written by Orbax, trusted when every byte of it is there."""
 
+import itertools
 import json
 import threading
 import warnings
@@ -61,6 +62,11 @@ class Saving:
             raise error
 
 
+BARRIER_SECONDS = 1200
+"""How long a process waits for the others at the end."""
+
+_NUMBERS = itertools.count()
+"""Barriers must be called differently each time."""
 _UNDER_WAY: dict[Path, Saving] = {}
 """The last one for each directory: they are written one after the other."""
 
@@ -121,12 +127,17 @@ def save(
     checkpointer = kind(ocp.CompositeCheckpointHandler())
     checkpointer.save(root / str(step), args=everything, force=True)
 
+    number = next(_NUMBERS)
+
     def finish() -> None:
         checkpointer.close()  # waits for what is still to be written
         if is_first:
             files.seal(root / str(step))
             for old in files.steps(root)[:-keep] if keep else ():
                 files.remove(root / str(old))
+        if jax.process_count() > 1:  # for none of them it is complete before the seal is there
+            barrier = ocp.multihost.get_barrier_sync_fn()
+            barrier(key=f"gradx.checkpoint {step} {number}", timeout_ms=BARRIER_SECONDS * 1000)
 
     saving = Saving(int(step), finish, asynchronous)
     if asynchronous:
