@@ -80,6 +80,17 @@ def test_arrays_are_turned():
     jax.tree.map(np.testing.assert_array_equal, back["state"], linear(False)["state"])
 
 
+def test_kernels_of_convolutions_are_turned():
+    theirs = np.arange(120, dtype=np.float32).reshape(4, 3, 2, 5)  # outputs, inputs, height, width
+    kept = {"state": {0: {"momentum_buffer": theirs}}, "param_groups": [{"lr": 0.1, "momentum": 0.9, "dampening": 0}]}
+    kept["param_groups"][0]["params"] = [0]
+    tx, params, names = gradx.sgd(0.1, momentum=0.9), {"conv": jnp.zeros((2, 5, 3, 4))}, [("conv", (2, 3, 1, 0))]
+    state, _ = checkpoint.from_torch(tx, kept, params, names)
+    assert tree.get(state, "trace")["conv"][1, 4, 2, 3] == theirs[3, 2, 1, 4]
+    again = checkpoint.to_torch(tx, state, params, kept, names)
+    np.testing.assert_array_equal(again["state"][0]["momentum_buffer"], theirs)
+
+
 def test_mistakes_are_named():
     theirs, adam = linear(False), gradx.adam(0.1)
     with pytest.raises(ValueError, match=r"'layer/kernel' is \(2, 3\), and torch's exp_avg \(3, 2\): turn it"):
