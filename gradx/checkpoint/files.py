@@ -63,24 +63,42 @@ def verify(directory: Path) -> None:
             raise CheckpointError(f"{path}: its bytes are not those that were written")
 
 
-def clear(root: Path, item: str) -> None:
-    """Make the directory, and take away what interrupted writers left in it.
+def check_place(root: Path, step: int, item: str) -> None:
+    """Raise ValueError where a step cannot be written: among checkpoints of others, or before a later one.
 
-    Raises ValueError where a step has neither a seal nor the item that each of ours has: it is somebody else's.
+    Ours have the item, or a seal. A later one that is damaged is in nobody's way.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    unsealed = [root / str(step) for step in steps(root, sealed=False) if not (root / str(step) / SEAL).exists()]
+    found = steps(root, sealed=False)
+    unsealed = [root / str(x) for x in found if not (root / str(x) / SEAL).exists()]
     if foreign := [path for path in unsealed if not (path / item).exists()]:
         raise ValueError(f"{foreign[0]}: no checkpoint of gradx.checkpoint.save; give it a directory of its own")
+    if later := [x for x in found if x > step and _is_whole(root / str(x))]:
+        fault = f"save: step {step} comes before step {later[0]}, which is there and which restore would take"
+        raise ValueError(f"{fault}: another directory, or remove {root / str(later[0])}")
+
+
+def clear(root: Path, step: int) -> None:
+    """Make the directory, and take away what interrupted writers left in it, and later steps that are damaged."""
+    root.mkdir(parents=True, exist_ok=True)
+    numbered = [root / str(x) for x in steps(root, sealed=False)]
+    useless = [path for path in numbered if int(path.name) > step or not (path / SEAL).exists()]
     drafts = [path for path in root.iterdir() if UNFINISHED in path.name and path.name.partition(".")[0].isdigit()]
-    for path in (*unsealed, *drafts):
-        shutil.rmtree(path)
+    for path in (*useless, *drafts):
+        remove(path)
 
 
 def remove(directory: Path) -> None:
     """Take a checkpoint away, its seal first: a half of it is none."""
     (directory / SEAL).unlink(missing_ok=True)
     shutil.rmtree(directory)
+
+
+def _is_whole(directory: Path) -> bool:
+    try:
+        verify(directory)
+    except CheckpointError:
+        return False
+    return True
 
 
 def _files(directory: Path) -> list[Path]:

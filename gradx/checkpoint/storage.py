@@ -84,7 +84,8 @@ def save(
     """Write parameters and state under `directory/step`, so that `restore` finds the whole of it or nothing.
 
     Orbax writes, each process its own shards. A checkpoint counts once all its files and their check sums are written:
-    what a crash leaves behind is passed over, and cleared away at the next `save`. A step that exists is replaced.
+    what a crash leaves behind is passed over, and cleared away at the next `save`. A step that exists is replaced; one
+    before a later one is refused.
 
     Args:
       directory: on a disk that all processes see; it is made where it is missing.
@@ -109,6 +110,7 @@ def save(
         raise ValueError(f"save: step must be an integer of at least 0, and keep at least 1, got {step!r} and {keep!r}")
     if under_way := _UNDER_WAY.pop(root, None):
         under_way.wait()
+    files.check_place(root, int(step), DESCRIPTION)
     kept = state_dict(tx, state, params)
     arrays = {
         PARAMS: dict(zip(parameter_keys(params), jax.tree.leaves(params), strict=True)),
@@ -122,7 +124,7 @@ def save(
     everything = ocp.args.Composite(**items, **{DESCRIPTION: ocp.args.JsonSave(description)})
     is_first = jax.process_index() == 0
     if is_first:
-        files.clear(root, DESCRIPTION)
+        files.clear(root, int(step))
     kind = ocp.AsyncCheckpointer if asynchronous else ocp.Checkpointer
     checkpointer = kind(ocp.CompositeCheckpointHandler())
     checkpointer.save(root / str(step), args=everything, force=True)
@@ -180,6 +182,8 @@ def restore(
     {'sgd/momentum.trace:w': 'sgd/momentum.trace:w'}
     """
     root = files.root_of(directory)
+    if root in _UNDER_WAY:
+        _UNDER_WAY[root].wait()
     candidates = files.steps(root, sealed=False)[::-1] if step is None else [int(step)]
     if not candidates or not (root / str(candidates[0])).is_dir():
         raise FileNotFoundError(f"restore: no checkpoint in {root}" + ("" if step is None else f" for step {step}"))

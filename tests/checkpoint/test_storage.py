@@ -235,6 +235,8 @@ def test_as_many_are_kept_as_asked_for(tmp_path):
     assert files.steps(tmp_path) == [1, 2, 3]
     saved(tmp_path, 4, keep=2)
     assert files.steps(tmp_path) == [3, 4]
+    saved(tmp_path, 4, keep=2)
+    assert files.steps(tmp_path) == [3, 4]
     first = saved(tmp_path, 4, keep=1)
     assert files.steps(tmp_path) == [4]
     same_bits(checkpoint.restore(tmp_path, ADAMW, PARAMS).state, first)
@@ -245,6 +247,23 @@ def test_a_step_is_replaced(tmp_path):
     state = trained(ADAMW, PARAMS, 7)
     checkpoint.save(tmp_path, 4, ADAMW, state, PARAMS)
     same_bits(checkpoint.restore(tmp_path, ADAMW, PARAMS).state, state)
+
+
+def test_a_later_step_is_in_the_way_if_it_is_whole(tmp_path):
+    """Who goes on from an earlier step would find the later one again after a crash."""
+    saved(tmp_path, 1, 4)
+    with pytest.raises(ValueError, match=r"step 2 comes before step 4, which is there .* remove .*4"):
+        saved(tmp_path, 2)
+    assert files.steps(tmp_path) == [1, 4]
+    (tmp_path / "4" / "params" / "_METADATA").unlink()
+    saved(tmp_path, 2)
+    assert files.steps(tmp_path) == [1, 2]
+
+
+def test_restore_waits_for_what_is_under_way(tmp_path):
+    for step in range(1, 4):
+        checkpoint.save(tmp_path, step, ADAMW, ADAMW.init(PARAMS), PARAMS, asynchronous=True)
+        assert checkpoint.restore(tmp_path, ADAMW, PARAMS).step == step
 
 
 # Changes and mistakes
