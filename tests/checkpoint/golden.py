@@ -16,6 +16,7 @@ import numpy as np
 
 import gradx
 from gradx import checkpoint
+from gradx.checkpoint import files
 from gradx.checkpoint.state_dict import FORMAT
 from gradx.testing import example_params
 from tests.zoo import ZOO
@@ -63,7 +64,11 @@ def write() -> None:
     text = json.dumps(found, indent=0, sort_keys=True).encode()
     (ROOT / f"state_dicts_{FORMAT}.json.gz").write_bytes(gzip.compress(text, mtime=0))
     params, state = stored(optimizer())
-    checkpoint.save(ROOT / f"checkpoint_{FORMAT}", STEP, optimizer(), state, params)
+    directory = ROOT / f"checkpoint_{FORMAT}"
+    checkpoint.save(directory, STEP, optimizer(), state, params)
+    for path in directory.rglob("commit_success.txt"):
+        path.write_text("committed\n")  # Orbax says there where it was
+    files.seal(directory / str(STEP))
 
 
 if __name__ == "__main__":

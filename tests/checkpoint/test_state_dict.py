@@ -17,7 +17,7 @@ from gradx.checkpoint.state_dict import FORMAT
 from gradx.testing import Subject
 from tests.checkpoint.survives import GROUPS, PARAMS, SCHEDULE
 from tests.checkpoint.test_survives import named, trained
-from tests.zoo import ZOO
+from tests.zoo import ZOO, first_of_a_kind
 
 
 def same_bits(got, expected):
@@ -27,7 +27,7 @@ def same_bits(got, expected):
         np.testing.assert_array_equal(x, y)
 
 
-@pytest.mark.parametrize("row", ZOO, ids=str)
+@pytest.mark.parametrize("row", first_of_a_kind(ZOO))
 def test_every_optimizer_comes_back_to_the_bit(row):
     subject = Subject(row.tx, extras=row.extras)
     _, state = subject.run(2)
