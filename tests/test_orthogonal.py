@@ -14,6 +14,9 @@ from gradx.testing.subject import assert_finite, types_of
 from tests.zoo import decays
 
 INF = float("inf")
+OF_EVERY_MATRIX = gradx.muon(
+    0.1, muon_weight_dimension_numbers=lambda params: jax.tree.map(lambda x: x.ndim > 1, params)
+)
 RATE = gradx.linear_schedule(0.1, 0.02, 8)
 
 
@@ -220,7 +223,7 @@ def frobenius(x, axes=(-2, -1)):
 
 
 @pytest.mark.parametrize(
-    "inner", [gradx.adam(0.01), HEAVY, gradx.muon(0.1), gradx.adamw(0.01, weight_decay=1.0)], ids=str
+    "inner", [gradx.adam(0.01), HEAVY, OF_EVERY_MATRIX, gradx.adamw(0.01, weight_decay=1.0)], ids=lambda tx: tx.name
 )
 def test_hyperball_keeps_every_norm_to_a_millionth(inner):
     rng = np.random.default_rng(0)

@@ -22,7 +22,8 @@ DECAYING = ["general", "images", "language", "stream"]
 
 @pytest.mark.parametrize("name", [NAMES[0], *(pytest.param(x, marks=pytest.mark.slow) for x in NAMES[1:])])
 def test_a_recipe_is_a_transformation_like_any_other(name):
-    check_transform(recipes.suggest(name)(20))
+    nameless = ("odd_leaves",) if name == "language" else ()  # it asks for roles, which those names do not tell
+    check_transform(recipes.suggest(name)(20), skip=nameless)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -72,6 +72,7 @@ SPREAD_INFINITY = {
     "dadapt_adamw": "an infinity times a sum of 0 is NaN, and so is the one estimate for all leaves",
 }
 SPREAD_NAN = {
+    "zclip": "has one norm for all leaves, and nothing is known of it",
     "clip_by_global_norm": "has one norm for all leaves, and nothing is known of it",
     "dpsgd": "as clip_by_global_norm",
     "normalize_by_update_norm": "as clip_by_global_norm",
@@ -165,7 +166,22 @@ def places_of(tx):
             yield i, 0.0, (0.0, STEP, 2 * STEP), (-1.5, 2.0, -0.5)
 
 
-@pytest.mark.parametrize("row", first_of_a_kind(r for r in ROWS if jax.tree.leaves(r.tx) and "grad" not in r.skip))
+BREAKS = {
+    "cautious": "a sign decides for each entry, and at 0 another than beside it",
+    "adagc": "a norm is cut to a bound, and begins to be at 0",
+    "graft": "a norm divides, which is 0 there",
+    "stable_adamw": "a norm is cut to a bound, and begins to be at 0",
+    "sophia": "the two bounds of its clip meet at 0",
+}
+"""What breaks at a hyperparameter of 0, where a difference to one side is not the slope."""
+SLOPING = [
+    r
+    for r in ROWS
+    if jax.tree.leaves(r.tx) and not holds(r, BREAKS) and "grad" not in r.skip and "grad_fn" not in r.extras
+]
+
+
+@pytest.mark.parametrize("row", first_of_a_kind(SLOPING))
 def test_derivatives_by_every_float_are_finite_differences(row):
     with jax.enable_x64(True):
         tx = row.tx.replace(hyperparam_dtype="float64") if row.tx.name == "inject_hyperparams" else row.tx
@@ -315,6 +331,8 @@ def averaged(tx, params, grads, **extras):
 
 @every_row
 def test_runs_in_shards(row):
+    if str(row) == "muon(learning_rate=0.05)":
+        pytest.skip("it asks for roles, and these kernels and biases do not fit each other")
     # What varies over the mesh is checked as it is traced: nothing need be compiled.
     one, tx, extras = jax.tree.map(lambda x: x[:1], TWO_PARAMS), row.tx, row.extras
     jax.eval_shape(on_shards(lambda *x: mapped(tx, *x, **extras), (SPREAD, SPREAD), SPREAD), TWO_PARAMS, TWO_GRADS)

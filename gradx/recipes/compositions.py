@@ -8,11 +8,15 @@ from typing import Any
 
 from gradx.combine import chain
 from gradx.core import GradientTransformation, transformation
-from gradx.optimizers.adam import adam, adamw
+from gradx.optimizers.adam import adam, adamw, scale_by_adam
+from gradx.optimizers.muon import scale_by_muon
 from gradx.optimizers.rmsprop import rmsprop
 from gradx.recipes.roles import kernels
 from gradx.schedules.warmup import warmup_cosine_decay_schedule
 from gradx.transforms.clip import clip_by_global_norm
+from gradx.transforms.decay import add_decayed_weights
+from gradx.transforms.matrices import by_role, scale_by_shape
+from gradx.transforms.scale import scale_by_learning_rate
 from gradx.typing import NonNegative, PositiveInt, PositiveReal, Schedule
 
 WARMUP = 10
@@ -57,16 +61,23 @@ def images(
 def language(
     steps: PositiveInt, peak: PositiveReal = 0.01, weight_decay: NonNegative = 0.05, clip: NonNegative = 1.0
 ) -> Any:
-    """Return AdamW with warmup, cosine decay and clipped gradients, for Transformers.
+    """Return Muon with warmup, cosine decay and clipped gradients, for Transformers; embeddings and head go by Adam.
 
-    Arguments as for `general`. Large ones take a smaller rate: 3e-4 for some billions of parameters.
+    Arguments as for `general`. `gradx.roles.infer` tells which is which, and says so where it cannot. Large ones take a
+    smaller rate.
     Raced for 800 steps on a small one with English prose: benchmarks/results/language/results.json.
 
     >>> from gradx import recipes
     >>> recipes.language(steps=1000).expand().arguments["parts"][0]
     clip_by_global_norm(max_norm=1.0)
     """
-    return _adamw(steps, peak, weight_decay, clip)
+    matrices = chain(scale_by_muon(), scale_by_shape(shape_scaling="moonlight"))
+    return chain(
+        clip_by_global_norm(clip),
+        by_role("muon", {"muon": matrices, "adam": scale_by_adam()}),
+        add_decayed_weights(weight_decay, kernels),
+        scale_by_learning_rate(_rise_and_fall(peak, steps)),
+    )
 
 
 @transformation

@@ -34,11 +34,13 @@ class ExampleMoments(NamedTuple):
 
 def average_leaf(g: jax.Array) -> jax.Array:
     """Return the mean over axis 0; of no examples it is 0."""
+    g = jnp.atleast_1d(g)  # a number, where a rule is asked how many results it has
     return jnp.sum(g, axis=0) / max(g.shape[0], 1)
 
 
 def tracked_leaf(g, m, v, *, decay):
     """Return (mean over axis 0, m, v): m, v ← decay · (m, v) + (1 - decay) · (mean, sum |g - mean|² / (n - 1))."""
+    g = jnp.atleast_1d(g)
     mean = average_leaf(g)
     spread = jnp.sum(numerics.abs_sq(g - mean[None]), axis=0) / (g.shape[0] - 1)
     return mean, decay * m + (1 - decay) * mean, decay * v + (1 - decay) * spread

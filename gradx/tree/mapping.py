@@ -61,7 +61,7 @@ def map_leaves(rule: Callable, first: PyTree, *rest: PyTree, **hyper: Any) -> An
     rows = [None if row[0] is None else next(results) for row in kept]
     known = next((row for row in rows if row is not None), None)
     if known is None:  # nothing to map over, and still the number of results must be known
-        known = jax.eval_shape(on_each, [(jnp.zeros((2, 2), jnp.float32),) * len(columns)], arrays)[0]
+        known = jax.eval_shape(on_each, [(jnp.float32(0),) * len(columns)], arrays)[0]
     if not isinstance(known, tuple):
         return treedef.unflatten(rows)
     filled = [row if row is not None else old[: len(known)] for row, old in zip(rows, kept, strict=True)]

@@ -205,7 +205,9 @@ def test_a_full_race_has_as_many_seeds_as_the_task_says(monkeypatch, tmp_path, s
     assert len(Race.read(tmp_path / "results.json").runs) == int(seeds or 4)
 
 
-@pytest.mark.parametrize("name", ["cost", "deviations", "minimize", "race", "readme", "report", "speed", "sweep"])
+@pytest.mark.parametrize(
+    "name", ["cost", "deviations", "matrix", "minimize", "race", "readme", "report", "speed", "sweep"]
+)
 def test_help_shows_help_and_measures_nothing(name, capsys):
     with pytest.raises(SystemExit) as stopped:
         importlib.import_module(f"benchmarks.{name}").main(["--help"])
@@ -214,7 +216,7 @@ def test_help_shows_help_and_measures_nothing(name, capsys):
 
 
 OUTPUTS = [("cost", "--out"), ("deviations", "--folder"), ("minimize", "--out"), ("speed", "--out")]
-OUTPUTS += [("sweep", "--out")]
+OUTPUTS += [("sweep", "--out"), ("matrix", "--out")]
 
 
 @pytest.mark.parametrize(("name", "option"), OUTPUTS)
@@ -227,7 +229,7 @@ def test_no_benchmark_measures_what_it_cannot_write(name, option, capsys):
 
 def test_every_program_of_the_folder_is_tried_above():
     programs = {path.stem for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text()}
-    assert programs == {"cost", "deviations", "minimize", "race", "readme", "report", "speed", "sweep"}
+    assert programs == {"cost", "deviations", "matrix", "minimize", "race", "readme", "report", "speed", "sweep"}
 
 
 def test_ctrl_c_during_imports_ends_in_one_line(tmp_path):

@@ -236,7 +236,10 @@ TRAJECTORIES: list[Row] = [
         "scale_by_dion", dion, {"decay": 0.8}, SUM, {"start": 2, "scaled": False}, {"rank": 2},
         float32=FOLLOWED,
     ),
-    direction("scale_by_dion2", dion2, {"decay": 0.8}, SUM, {"one_in": 2, "scaled": False}, {"one_in": 2}),
+    direction(
+        "scale_by_dion2", dion2, {"decay": 0.8}, SUM, {"one_in": 2, "scaled": False}, {"one_in": 2},
+        float32=FOLLOWED,
+    ),
     direction("scale_by_scion, sign", scion, {"beta": 0.8, "radius": 2.0}, UNIT, {"norm": "sign"}, {"norm": "sign"}),
     direction("scale_by_polargrad", polargrad, {"beta": 0.8}, (momentum, {"beta": "beta"})),
 ]  # fmt: skip
