@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.tree_util import DictKey, GetAttrKey, SequenceKey, keystr
@@ -226,11 +227,15 @@ class _Walk:
 
 
 def _stand_in(x: Any) -> Any:
-    """Return an object like no other: a number where a number is, 0 where only its dtype is known."""
+    """Return an object like no other: a number where a number is, 0 where only its dtype is known.
+
+    A float is JAX's: an injected hyperparameter is a number to be checked as NumPy's, and 0 may be out of range.
+    """
     dtype = checks.dtype_of(x)
     if np.shape(x) or jax.dtypes.issubdtype(dtype, jax.dtypes.extended):
         return _Shown()
-    return np.zeros((), dtype) if isinstance(x, jax.ShapeDtypeStruct | Tracer) else np.array(x)
+    number = np.zeros((), dtype) if isinstance(x, jax.ShapeDtypeStruct | Tracer) else np.array(x)
+    return jnp.array(number) if jnp.issubdtype(dtype, jnp.inexact) else number
 
 
 def _nodes(state: State, path: tuple) -> Iterator[Any]:
