@@ -102,8 +102,9 @@ def _checked(x: Any, like: jax.ShapeDtypeStruct, name: str) -> Any:
     """Return an array that came back, or a plain number as one; refuse another shape or dtype."""
     if isinstance(x, bool | int | float) and like.shape == () and np.asarray(x).dtype.kind == np.dtype(like.dtype).kind:
         return jnp.asarray(x, like.dtype)
-    if not hasattr(x, "shape") or x.shape != like.shape or checks.dtype_of(x) != like.dtype:
-        got = checks.describe(x) if hasattr(x, "shape") else f"a {type(x).__name__}"
+    shape = getattr(x, "shape", None)
+    if shape != like.shape or checks.dtype_of(x) != like.dtype:
+        got = f"a {type(x).__name__}" if shape is None else checks.describe(x)
         raise ValueError(f"mend: the restored state has {got} at '{name}', init says {checks.describe(like)}")
     return jnp.asarray(x)
 

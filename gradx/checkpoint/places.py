@@ -240,7 +240,7 @@ def _stand_in(x: Any) -> Any:
 
 def _nodes(state: State, path: tuple) -> Iterator[Any]:
     """Go through the nodes from which each key of a path leads on."""
-    node = state
+    node: Any = state
     for key in path:
         yield node
         if isinstance(key, GetAttrKey):

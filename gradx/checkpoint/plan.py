@@ -85,4 +85,4 @@ def fits(old: Place, new: Place) -> bool:
 
 def sort_of(dtype: str) -> str:
     """Return what sort of number a dtype holds; another kind of random key is another sort."""
-    return dtype if dtype.startswith("key") else re.match("[a-z]*", dtype.replace("bfloat", "float"))[0]
+    return dtype if dtype.startswith("key") else re.sub("[0-9].*", "", dtype.replace("bfloat", "float"))

@@ -113,10 +113,11 @@ def filled(
 
     `fetch(plan, fresh)` returns the old leaves' values in order; those that the plan does not use may be anything.
     """
-    fresh, treedef = jax.tree.flatten(tx.init(params))
-    if shardings is not None:
-        fresh = [jax.device_put(x, y) for x, y in zip(fresh, treedef.flatten_up_to(shardings), strict=True)]
+    # Compiled, no device holds more of it at any time than its part
+    init = tx.init if shardings is None else jax.jit(tx.init, out_shardings=shardings)
+    fresh, treedef = jax.tree.flatten(init(params))
     plan = match(old, places_of(tx, treedef.unflatten(fresh), params), loosely)
+    fresh = [_outline(x) if n in plan.source else x for n, x in enumerate(fresh)]  # two states may be one too many
     values, leaves, given = fetch(plan, fresh), list(fresh), set()
     for n, i in plan.source.items():
         value = _mean_square(values[i], fresh[n]) if n in plan.squares else values[i]
@@ -124,6 +125,14 @@ def filled(
         leaves[n] = placed(jnp.array(value, copy=True) if is_second else value, fresh[n])
         given.add(i)
     return treedef.unflatten(leaves), plan.report()
+
+
+def _outline(x: Any) -> Any:
+    """Return shape, dtype and place of an array that something else will replace."""
+    if jax.dtypes.issubdtype(checks.dtype_of(x), jax.dtypes.extended):
+        return x
+    sharding = x.sharding if isinstance(x, jax.Array) and x.committed else None
+    return jax.ShapeDtypeStruct(np.shape(x), checks.dtype_of(x), sharding=sharding)
 
 
 def placed(value: Any, like: Any) -> Any:
@@ -140,7 +149,7 @@ def placed(value: Any, like: Any) -> Any:
 
 def _mean_square(mu: Any, like: Any) -> jax.Array:
     square = jnp.mean(jnp.square(jnp.abs(jnp.asarray(mu, checks.dtype_of(mu)))).astype(checks.dtype_of(like)))
-    return jnp.full_like(like, square)
+    return jnp.full(np.shape(like), square)
 
 
 def _plain(x: Any) -> Any:

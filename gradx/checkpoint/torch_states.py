@@ -92,8 +92,10 @@ def to_torch(tx: Any, state: State, params: Params, state_dict: Mapping[str, Any
     for i, (name, axes, group) in _turned(state_dict, names, places.parameters).items():
         wanted = _fields_of(group)
         found = {key: _leaf(places, leaves, field, name, group, key) for key, field in wanted.items()}
-        stays = NUMBERS if axes is not None else found.keys()
-        kept[i] = {key: np.array(x if key in stays else np.transpose(x, np.argsort(axes))) for key, x in found.items()}
+        back = None if axes is None else np.argsort(axes)
+        kept[i] = {
+            key: np.array(x if key in NUMBERS or back is None else np.transpose(x, back)) for key, x in found.items()
+        }
     return {"state": {i: x for i, x in kept.items() if x}, "param_groups": list(state_dict["param_groups"])}
 
 

@@ -13,11 +13,9 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 import gradx
 from gradx import checkpoint, tree
 from gradx.checkpoint import files
-from gradx.testing import Subject
 from tests.checkpoint.survives import PARAMS, SCHEDULE
 from tests.checkpoint.test_state_dict import same_bits
 from tests.checkpoint.test_survives import trained
-from tests.zoo import ZOO
 
 ADAMW = gradx.adamw(SCHEDULE)
 
@@ -29,19 +27,6 @@ def saved(directory, *numbers, tx=ADAMW, params=PARAMS, **options):
         state = trained(tx, params, number)
         checkpoint.save(directory, number, tx, state, params, **options).wait()
     return state
-
-
-def test_every_optimizer_comes_back_to_the_bit(tmp_path):
-    """All of them at once, under names of their own."""
-    tx = gradx.named_chain(*((f"row {i}", row.tx) for i, row in enumerate(ZOO)))
-    subject = Subject(gradx.identity())
-    state = {f"row {i}": Subject(row.tx, extras=row.extras).run(2)[1] for i, row in enumerate(ZOO)}
-    checkpoint.save(tmp_path, 2, tx, state, subject.params)
-    restored = checkpoint.restore(tmp_path, tx, subject.params)
-    assert restored.report.is_complete
-    assert not restored.report.changed
-    same_bits(restored.state, state)
-    same_bits(restored.params, subject.params)
 
 
 DTYPES = [jnp.bfloat16, jnp.float16, jnp.float8_e4m3fn, jnp.complex64, jnp.int8, bool]
