@@ -23,12 +23,15 @@ def are_concrete(tree: PyTree) -> bool:
 
 def are_ordinary(tree: PyTree) -> bool:
     """Whether a compiled program without instructions would put its results where the leaves are."""
-    usual = _default_sharding(getattr(jax.config, DEFAULT_DEVICE))
+    usual = _default_sharding(getattr(jax.config, DEFAULT_DEVICE), jax.sharding.get_abstract_mesh())
     return all(not isinstance(x, jax.Array) or x.sharding == usual for x in jax.tree.leaves(tree))
 
 
 @functools.lru_cache(maxsize=8)
-def _default_sharding(device: Any) -> Any:
-    del device  # the key: what `jnp.zeros` goes by
-    with jax.ensure_compile_time_eval():  # the first to ask may be a function that is traced
-        return jnp.zeros(()).sharding
+def _default_sharding(*context: Any) -> Any:
+    del context  # the key: what `jnp.zeros` goes by
+    try:
+        with jax.ensure_compile_time_eval():  # the first to ask may be a function that is traced
+            return jnp.zeros(()).sharding
+    except ValueError:  # a mesh without devices: nothing lies anywhere
+        return None

@@ -109,7 +109,8 @@ def takes_examples(tx: Any) -> bool:
         return takes_examples(built)
     if isinstance(built, Wrapper):
         parts = built.parts(None) if tx.name in ("chain", "named_chain") else []
-        return bool(parts) and takes_examples(parts[0][1])
+        if parts:
+            return takes_examples(parts[0][1])
     return getattr(built[1], "takes_examples", False)
 
 

@@ -21,8 +21,8 @@ from gradx.arguments import Arguments
 from gradx.typing import Decay, LearningRate
 
 PACKAGES = ["assignment", "checkpoint", "diagnose", "linalg", "losses", "microbatching", "optimizers", "perturbations"]
-PACKAGES += ["projections", "recipes", "roles", "schedules", "second_order", "testing", "transforms", "tree", "tune"]
-PACKAGES += ["viz", "wrappers"]
+PACKAGES += ["projections", "recipes", "roles", "schedules", "second_order", "sharding", "testing", "transforms"]
+PACKAGES += ["tree", "tune", "viz", "wrappers"]
 MODULES = ["gradx", *(f"gradx.{name}" for name in PACKAGES)]
 ROOT = Path(gradx.__file__).parent
 

@@ -22,7 +22,7 @@ LAYERS = [
     {"transforms"},
     {"optimizers", "wrappers"},
     {"hyperparams", "testing"},
-    {"checkpoint", "description", "diagnose", "minimization", "recipes", "tune", "viz"},
+    {"checkpoint", "description", "diagnose", "minimization", "recipes", "sharding", "tune", "viz"},
 ]
 PLAIN = {"schedules", "losses", "linalg", "projections", "assignment", "perturbations", "microbatching", "second_order"}
 """Beside the tower: these import only its lowest modules, and only its highest layer imports them; but transforms

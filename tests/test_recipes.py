@@ -80,6 +80,20 @@ def test_only_the_last_name_says_whether_it_is_an_embedding():
     assert marks == {"embedder": {"kernel": True}, "Embed_0": {"embedding": False}, "scale": False}
 
 
+def test_biases_of_heads_and_of_stacked_layers_do_not_decay():
+    heads = {"query": {"kernel": jnp.ones((8, 2, 4)), "bias": jnp.ones((2, 4))}}
+    stacked = {"layers": {"kernel": jnp.ones((3, 4, 5)), "bias": jnp.ones((3, 5))}}
+    for params in (heads, stacked):
+        (layer,) = recipes.kernels(params).values()
+        assert layer == {"kernel": True, "bias": False}
+
+
+def test_what_no_role_is_told_of_decays_where_it_has_two_axes():
+    params = {"kernel": jnp.ones((2, 3, 4)), "bias": jnp.ones(5)}  # the bias fits no axis
+    assert recipes.kernels(params) == {"kernel": True, "bias": False}
+    assert recipes.kernels([jnp.ones((2, 3)), jnp.ones(3)]) == [True, False]
+
+
 def test_another_task_is_refused_with_those_there_are():
     with pytest.raises(ValueError, match=r"no recipe for 'imagse'; there are general, images, language"):
         recipes.suggest("imagse")

@@ -7,6 +7,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import gradx
+from gradx import eager
 
 W = jnp.ones(3)
 PAIR = {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}
@@ -153,6 +154,17 @@ def test_a_foreign_recipe_works():
 
     tx = gradx.transformation(optax.lion)(0.5, weight_decay=0.0)
     np.testing.assert_allclose(steps(tx, 1)[0], -0.5 * W)
+
+
+def test_what_a_mesh_calls_usual_is_not_so_outside():
+    """The place of new arrays was kept from the first call, under `jax.set_mesh` too: the rest ran uncompiled."""
+    mesh = jax.make_mesh((2,), ("x",), axis_types=(AxisType.Auto,))
+    eager._default_sharding.cache_clear()
+    with jax.set_mesh(mesh):
+        assert eager.are_ordinary(jnp.ones(3))
+    assert eager.are_ordinary(jnp.ones(3))
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+        assert not eager.are_ordinary(jnp.ones(3))
 
 
 @pytest.mark.parametrize("make", [gradx.adam, gradx.lbfgs, gradx.novograd, gradx.lamb], ids=lambda f: f.__name__)

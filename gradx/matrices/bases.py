@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from gradx import numerics
-from gradx.linalg import sharding
+from gradx.linalg import lapack
 from gradx.matrices.factors import adjoint, left, product, right
 
 
@@ -35,7 +35,7 @@ def eigenbasis(a: jax.Array) -> jax.Array:
 
     A constant to differentiation, as are the bases below: equal eigenvalues have none.
     """
-    return jnp.linalg.eigh(_unit(a))[1][..., ::-1] if a.ndim == 3 else a
+    return lapack.of_each(lambda x: jnp.linalg.eigh(x)[1], _unit(a))[..., ::-1] if a.ndim == 3 else a
 
 
 def follow(a: jax.Array, q: jax.Array) -> tuple[jax.Array, jax.Array | None]:
@@ -49,7 +49,7 @@ def follow(a: jax.Array, q: jax.Array) -> tuple[jax.Array, jax.Array | None]:
     a, q = _unit(a), jax.lax.stop_gradient(q)
     image = product(a, q)
     order = jnp.argsort(-jnp.sum(jnp.real(q.conj() * image), axis=-2), axis=-1)
-    return sharding.on_shares(lambda x: jnp.linalg.qr(x)[0], permuted(image, order, -1)), order
+    return lapack.of_each(lambda x: jnp.linalg.qr(x)[0], permuted(image, order, -1)), order
 
 
 def permuted(x: jax.Array, order: jax.Array | None, axis: int) -> jax.Array:

@@ -1,5 +1,6 @@
 """PSGD with a Kronecker product for a preconditioner, fitted so that it whitens the gradients."""
 
+import functools
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 from gradx import numerics, tree
 from gradx.combine import chain
 from gradx.core import transformation
+from gradx.linalg import lapack
 from gradx.matrices.factors import (
     Sides,
     WhenLarger,
@@ -153,8 +155,13 @@ def divided(Q: jax.Array, x: jax.Array) -> jax.Array:
     """Return Q^(-H) x for the factor of the rows; x itself where Q is 0, for want of a gradient."""
     if Q.ndim == 3:
         Q = jnp.where(is_zero(Q), ones(Q), Q)
-        return jax.lax.linalg.triangular_solve(Q, x, left_side=True, lower=False, transpose_a=True, conjugate_a=True)
+        return lapack.of_each(_solve, Q, x)
     return numerics.safe_divide(x, Q[..., None]) if Q.size else x
+
+
+_solve = functools.partial(
+    jax.lax.linalg.triangular_solve, left_side=True, lower=False, transpose_a=True, conjugate_a=True
+)
 
 
 def size_of(a: jax.Array) -> jax.Array:

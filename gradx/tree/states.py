@@ -132,8 +132,7 @@ def map_params(
     leaves, treedef = jax.tree.flatten(params)
     columns = [leaves, *(treedef.flatten_up_to(other) for other in rest)]
     rows = list(zip(*columns, strict=True))
-    marked = treedef.unflatten([Marked(x, i) for i, x in enumerate(leaves)])
-    skeleton, state_def = jax.tree.flatten(jax.eval_shape(tx.init, marked), is_leaf=is_marked)
+    skeleton, state_def = jax.tree.flatten(marked_init(tx, params), is_leaf=is_marked)
 
     def convert(mark: Any, node: Any) -> Any:
         if is_marked(mark):
@@ -141,6 +140,12 @@ def map_params(
         return transform_non_params(node) if transform_non_params else node
 
     return state_def.unflatten(list(map(convert, skeleton, state_def.flatten_up_to(state))))
+
+
+def marked_init(tx: Any, params: Params) -> State:
+    """Return the shapes of the state of `tx`, what is made from a parameter in a box that says which one it is."""
+    leaves, treedef = jax.tree.flatten(params)
+    return jax.eval_shape(tx.init, treedef.unflatten([Marked(x, i) for i, x in enumerate(leaves)]))
 
 
 @jax.tree_util.register_pytree_with_keys_class

@@ -232,6 +232,11 @@ def test_every_program_of_the_folder_is_tried_above():
     assert programs == {"cost", "deviations", "matrix", "minimize", "race", "readme", "report", "speed", "sweep"}
 
 
+def test_devices_can_still_be_chosen_after_the_imports():
+    program = "import jax, benchmarks.matrix as m; jax.config.update('jax_num_cpu_devices', m.DEVICES)"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=120)
+
+
 def test_ctrl_c_during_imports_ends_in_one_line(tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import signal; signal.signal(2, signal.default_int_handler)")
     (tmp_path / "jax.py").write_text("import os, time; os.kill(os.getpid(), 2); time.sleep(60)")
