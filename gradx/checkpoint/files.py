@@ -16,8 +16,8 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be trusted; the message begins with the file."""
 
 
-class UnfinishedError(CheckpointError):
-    """A checkpoint whose writing was interrupted."""
+class UnfinishedError(CheckpointError, FileNotFoundError):
+    """A checkpoint whose writing was interrupted: as good as none."""
 
 
 def root_of(directory: str | Path) -> Path:

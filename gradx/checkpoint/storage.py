@@ -169,8 +169,8 @@ def restore(
       step: which one; then a damaged one is an error.
       shardings: a tree like the state of `jax.sharding.Sharding`s; None puts its leaves where `tx.init` does.
 
-    Raises FileNotFoundError where there is no checkpoint, `CheckpointError` where none is whole, ValueError where a
-    parameter has another shape.
+    Raises FileNotFoundError where no checkpoint was ever finished, `CheckpointError` where all are damaged, ValueError
+    where a parameter has another shape.
 
     >>> import gradx, tempfile
     >>> tx, params = gradx.sgd(0.1, momentum=0.9), {"w": 1.0}
@@ -188,6 +188,7 @@ def restore(
     if not candidates or not (root / str(candidates[0])).is_dir():
         raise FileNotFoundError(f"restore: no checkpoint in {root}" + ("" if step is None else f" for step {step}"))
     refused: dict[int, str] = {}
+    is_unfinished = True
     for candidate in candidates:
         try:
             files.verify(root / str(candidate))
@@ -197,10 +198,11 @@ def restore(
                 raise
             refused[candidate] = str(error)
             if not isinstance(error, files.UnfinishedError):  # which is what a crash leaves
+                is_unfinished = False
                 warnings.warn(f"restore: step {candidate} is refused, the one before is taken: {error}", stacklevel=2)
             continue
         return Restored(candidate, *found, refused)
-    raise CheckpointError("; ".join(refused.values()))
+    raise (files.UnfinishedError if is_unfinished else CheckpointError)("; ".join(refused.values()))
 
 
 def _read(directory: Path, tx: Any, params: Params, shardings: PyTree | None) -> tuple[Params, State, Report]:

@@ -46,7 +46,7 @@ def go_on(directory: str, steps: int) -> gradx.Params:
         found = checkpoint.restore(directory, tx, params)
         first, params, state = found.step, found.params, found.state
         assert found.report.is_complete, found.report
-    except (FileNotFoundError, checkpoint.UnfinishedError):
+    except FileNotFoundError:
         first, state = 0, tx.init(params)
     print("from", first, flush=True)
     saving = None

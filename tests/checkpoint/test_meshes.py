@@ -11,7 +11,9 @@ import gradx
 from gradx import checkpoint
 from gradx.checkpoint.places import places_of
 from gradx.checkpoint.plan import sort_of
+from tests.checkpoint.survives import SCHEDULE
 from tests.checkpoint.test_state_dict import same_bits
+from tests.checkpoint.test_survives import trained
 from tests.zoo import ZOO
 
 SHAPES = {"layer": {"kernel": (4, 8), "bias": (8,)}, "scale": ()}
@@ -101,6 +103,36 @@ def check(rows, kind, directory):
         got = step(dict.fromkeys(states, restored.params), restored.state, grads)
         for x, y in zip(got, wanted, strict=True):
             assert_same(x, y, rows)
+
+
+def data_mesh(devices):
+    mesh = jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
+    return mesh, NamedSharding(mesh, P())
+
+
+def test_parts_of_zero1_go_to_fewer_devices_and_come_together_on_one(tmp_path):
+    """What one device keeps alone never stands whole on another."""
+    adamw = gradx.adamw(SCHEDULE)
+    tx, host = gradx.sharding.zero1(adamw), {"w": drawn(0)["layer"]["kernel"], "b": drawn(0)["layer"]["bias"]}
+    _, whole = data_mesh(8)
+    params = jax.device_put(host, whole)
+    state = trained(tx, params)
+    checkpoint.save(tmp_path, 3, tx, state, params)
+    wanted = jax.tree.map(np.asarray, state)
+    mesh, whole = data_mesh(4)
+    like = {name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole) for name, x in host.items()}
+    layout = gradx.sharding.state_shardings(adamw, like, mesh, "zero1")
+    for changed, shardings in ((tx, None), (adamw, layout)):
+        restored = checkpoint.restore(tmp_path, changed, like, shardings=shardings)
+        assert restored.report.is_complete
+        same_bits(jax.tree.map(np.asarray, restored.state), wanted)
+        for name, x in host.items():
+            for moment in (restored.state[0].mu[name], restored.state[0].nu[name]):
+                assert {shard.data.size for shard in moment.addressable_shards} == {x.size // 4}
+    alone = checkpoint.restore(tmp_path, adamw, host)
+    assert alone.report.is_complete
+    same_bits(jax.tree.map(np.asarray, alone.state), wanted)
+    assert all(len(x.sharding.device_set) == 1 for x in jax.tree.leaves(alone.state))
 
 
 def test_a_row_of_each_kind_of_state(tmp_path):

@@ -215,6 +215,15 @@ def test_what_a_crash_leaves_is_passed_over_and_cleared_away(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "3"]
 
 
+def test_what_was_never_finished_is_no_checkpoint(tmp_path):
+    """A run that was killed in its first save begins anew, as one that never saved."""
+    saved(tmp_path, 1)
+    (tmp_path / "1" / files.SEAL).unlink()
+    for error in (FileNotFoundError, checkpoint.UnfinishedError):
+        with pytest.raises(error, match=r"gradx_files\.json: missing, the checkpoint was not finished"):
+            checkpoint.restore(tmp_path, ADAMW, PARAMS)
+
+
 def test_as_many_are_kept_as_asked_for(tmp_path):
     saved(tmp_path, 1, 2, 3)
     assert files.steps(tmp_path) == [1, 2, 3]
