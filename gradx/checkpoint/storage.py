@@ -63,7 +63,7 @@ class Saving:
 
 
 BARRIER_SECONDS = 1200
-"""How long a process waits for the others at the end."""
+"""How long a process waits for the others."""
 
 _NUMBERS = itertools.count()
 """Barriers must be called differently each time."""
@@ -122,14 +122,13 @@ def save(
     written = {item: {k: x for k, x in found.items() if np.size(x)} for item, found in arrays.items()}
     items = {item: ocp.args.PyTreeSave(jax.tree.map(_array, found)) for item, found in written.items() if found}
     everything = ocp.args.Composite(**items, **{DESCRIPTION: ocp.args.JsonSave(description)})
-    is_first = jax.process_index() == 0
+    is_first, number = jax.process_index() == 0, next(_NUMBERS)
+    _meet(f"begin {step} {number}")  # before one of them clears away what others may still look at
     if is_first:
         files.clear(root, int(step))
     kind = ocp.AsyncCheckpointer if asynchronous else ocp.Checkpointer
     checkpointer = kind(ocp.CompositeCheckpointHandler())
     checkpointer.save(root / str(step), args=everything, force=True)
-
-    number = next(_NUMBERS)
 
     def finish() -> None:
         checkpointer.close()  # waits for what is still to be written
@@ -137,9 +136,7 @@ def save(
             files.seal(root / str(step))
             for old in files.steps(root)[:-keep] if keep else ():
                 files.remove(root / str(old))
-        if jax.process_count() > 1:  # for none of them it is complete before the seal is there
-            barrier = ocp.multihost.get_barrier_sync_fn()
-            barrier(key=f"gradx.checkpoint {step} {number}", timeout_ms=BARRIER_SECONDS * 1000)
+        _meet(f"end {step} {number}")  # for none of them it is complete before the seal is there
 
     saving = Saving(int(step), finish, asynchronous)
     if asynchronous:
@@ -267,6 +264,12 @@ def _load(directory: Path, item: str, arguments: Any) -> Any:
             )[item]
     except Exception as error:  # of many kinds, from several libraries
         raise CheckpointError(f"{directory / item}: {error}") from error
+
+
+def _meet(key: str) -> None:
+    """Return when all processes are here."""
+    if jax.process_count() > 1:
+        _orbax().multihost.get_barrier_sync_fn()(key=f"gradx.checkpoint {key}", timeout_ms=BARRIER_SECONDS * 1000)
 
 
 def _orbax() -> Any:
