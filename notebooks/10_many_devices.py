@@ -130,7 +130,7 @@ held = {
 }
 figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
 for i, rule in enumerate(("replicated", "ZeRO-1")):
-    bars = axis.barh(np.arange(len(held)) + 0.2 - 0.4 * i, [x[i] for x in held.values()], 0.38, label=rule)
+    bars = axis.barh(np.arange(len(held)) - 0.2 + 0.4 * i, [x[i] for x in held.values()], 0.38, label=rule)
     axis.bar_label(bars, fmt="%.0f", padding=3)
 axis.set(yticks=range(len(held)), yticklabels=held, xlabel="KiB of state on one device")
 axis.margins(x=0.1)
@@ -203,9 +203,12 @@ work = Path(tempfile.mkdtemp())
 tx = gradx.sharding.zero1(adamw)
 
 
+def loss(params, x):
+    return jnp.mean((jnp.tanh(x @ params["hidden"] + params["bias"]) @ params["out"]) ** 2)
+
+
 def step(params, state, batch):
-    value_and_grad = jax.value_and_grad(lambda params, x: jnp.mean(jnp.tanh(x @ params["hidden"]) @ params["out"]))
-    value, grads = gradx.sharding.data_parallel(value_and_grad)(params, batch)
+    value, grads = gradx.sharding.data_parallel(jax.value_and_grad(loss))(params, batch)
     updates, state = tx.update(grads, state, params)
     return gradx.apply_updates(params, updates), state, value
 
@@ -228,13 +231,14 @@ def run(folder, devices=8, kill_at=None):
     """Run the training, kill it where that is said, and return the steps that it took with their losses."""
     command = [sys.executable, work / "train.py", work / folder, str(devices), "120"]
     losses = {}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         for line in process.stdout:
             number, value = line.split()
             losses[int(number)] = float(value)
             if int(number) == kill_at:
                 process.send_signal(signal.SIGKILL)
                 break
+    assert process.returncode == (0 if kill_at is None else -signal.SIGKILL)
     return losses
 
 
