@@ -49,9 +49,7 @@ def test_what_is_no_matrix_is_whitened_entry_by_entry():
 
 def test_a_dense_fit_of_one_number_comes_to_rest_above_1():
     """Where E[(a - 1) / (a + 1)] = 0 for a = c z², z standard normal: the size of a sample divides its own step."""
-    tx = gradx.scale_by_kron(
-        0.0, preconditioner_lr=FALLING, update_probability=1.0, max_rms=None, geometry="dense"
-    )
+    tx = gradx.scale_by_kron(0.0, preconditioner_lr=FALLING, update_probability=1.0, max_rms=None, geometry="dense")
     z = np.random.default_rng(0).normal(size=100000) ** 2
     c = min(np.linspace(1, 4, 61), key=lambda c: abs(np.mean((c * z - 1) / (c * z + 1))))
     assert 2.4 < c < 2.9
