@@ -1,0 +1,29 @@
+"""All that is generated, by path."""
+
+from docs.generator import about, coming_from, evidence, notebooks, reference
+
+
+def generated() -> dict[str, str | bytes]:
+    """Return the pages and pictures that no hand writes."""
+    made: dict[str, str | bytes] = {}
+    made |= reference.reference()
+    made |= coming_from.pages()
+    made |= evidence.pages()
+    made |= about.pages()
+    many = notebooks.pages()
+    made["learn/index.md"] = _learn(many)
+    for page in many:
+        made[page.path] = page.text
+        made |= page.pictures
+    return made
+
+
+def _learn(many: list[notebooks.Page]) -> str:
+    lines = ["# Learn", ""]
+    lines += ["The course, executed: each page is a notebook of the repository with the outputs that are kept there. Each has a", "goal, a time, an exercise, and says what to read next.", ""]  # fmt: skip
+    if (claims := evidence.claims()) is not None:
+        lines += [f"[The course, claim by claim](claims.md): what is usually said, and what was measured. {claims}", ""]
+    lines += ["| page | goal | time |", "| --- | --- | --- |"]
+    lines += [f"| [{page.title}]({page.path.removeprefix('learn/')}) | {page.goal} | {page.time} |" for page in many]
+    lines += ["", 'To run them: `pip install ".[notebooks]"` and `jupyter lab notebooks` in a clone.', ""]
+    return "\n".join(lines)
