@@ -18,7 +18,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # most programs run once
 os.environ.setdefault("MPLBACKEND", "agg")
 
-from docs.generator import blocks, content, links, names, navigation  # noqa: E402
+from docs.generator import blocks, content, figures, links, names, navigation  # noqa: E402
 
 log = logging.getLogger("mkdocs.gradx")
 _printed: dict[str, list[str]] = {}
@@ -44,7 +44,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     path = page.file.src_uri
     if path in _printed:
         markdown = blocks.shown(markdown, _printed[path])
-    linked, unknown = links.linked(markdown, path)
+    linked, unknown = links.linked(figures.filled(markdown), path)
     if not path.startswith("about/changelog"):
         for name in unknown:
             log.warning("%s: gradx has no public name %r", path, name)
