@@ -26,7 +26,9 @@ def changelog() -> str:
 def versions() -> str:
     """Return what this is the documentation of, and what it needs."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    needs = "".join(f"| `{_package(x)}` | {escaped(x[len(_package(x)):].strip())} |\n" for x in project["dependencies"])
+    needs = "".join(
+        f"| `{_package(x)}` | {escaped(x[len(_package(x)) :].strip())} |\n" for x in project["dependencies"]
+    )
     tested = {}
     for line in (ROOT / "requirements.txt").read_text().splitlines():
         if found := re.match(r"(jax|jaxlib|numpy|flax|optax)==(\S+?)(?:; (.*))?$", line):
@@ -34,8 +36,8 @@ def versions() -> str:
     rows = "".join(f"| {name} | {'; '.join(many)} |\n".replace('"', "") for name, many in tested.items())
     return f"""# Versions
 
-This is the documentation of gradx {gradx.__version__}, `gradx.__version__`. It is built from the same commit as the code
-that it describes, and every block of Python on it was executed in the build.
+This is the documentation of gradx {gradx.__version__}, `gradx.__version__`. It is built from the same commit as the
+code that it describes, and every block of Python on it was executed in the build.
 
 It needs Python {escaped(project["requires-python"])} and
 
@@ -83,7 +85,11 @@ def reference_index() -> str:
     """Return the page that leads into the reference."""
     from docs.generator import docstrings, names
 
-    lines = ["# Reference", "", "Read from the code: signatures, formulas, arguments, costs counted in the build, examples that ran in it.", ""]  # fmt: skip
+    lines = ["# Reference", ""]
+    lines += [
+        "Read from the code: signatures, formulas, arguments, costs counted in the build, examples that ran in it.",
+        "",
+    ]
     lines += ["| | |", "| --- | --- |"]
     for space in names.namespaces():
         page = "optimizers/index.md" if space == "optimizers" else f"{space}.md"

@@ -19,7 +19,9 @@ from typing import Any
 
 from docs.generator.kept import ROOT, kept
 
-_FENCE = re.compile(r"^(?P<indent> *)```(?:python|\{ \.python (?P<flags>[^}]*)\}).*?\n(?P<code>.*?)^(?P=indent)```$", re.M | re.S)
+_FENCE = re.compile(
+    r"^(?P<indent> *)```(?:python|\{ \.python (?P<flags>[^}]*)\}).*?\n(?P<code>.*?)^(?P=indent)```$", re.M | re.S
+)
 _TAB = re.compile(r'^=== "(?P<tab>[^"]+)"$', re.M)
 DEVICES = 8
 """Of the machine on which blocks run: those of its processor."""
@@ -71,7 +73,9 @@ def shown(text: str, printed: list[str]) -> str:
     """Return a page with what each block prints behind it."""
     for block, said in reversed(list(zip(blocks(text), printed, strict=True))):
         if said.strip():
-            output = textwrap.indent(f'\n\n``` {{ .text .output title="prints" }}\n{said.rstrip()}\n```', " " * block.indent)
+            output = textwrap.indent(
+                f'\n\n``` {{ .text .output title="prints" }}\n{said.rstrip()}\n```', " " * block.indent
+            )
             text = text[: block.end] + output + text[block.end :]
     return text
 

@@ -10,8 +10,8 @@ from docs.generator.peers import Peer
 OPTAX = """\
 # Coming from Optax
 
-Nothing has to change: gradx speaks Optax's protocol, so a `gradx` optimizer goes wherever one of Optax's goes, and parts
-of either go into a chain of the other. There are two ways in.
+Nothing has to change: gradx speaks Optax's protocol, so a `gradx` optimizer goes wherever one of Optax's goes, and
+parts of either go into a chain of the other. There are two ways in.
 
 **Keep the program, change one line.** `import gradx.compat.optax as optax`: same names, arguments, state fields and,
 within float32 rounding, numbers, but where the table below says otherwise. What a program would get is said before:
@@ -36,7 +36,7 @@ except AttributeError as answer:
 | in Optax | here |
 | --- | --- |
 | a transformation is a pair of closures | a value: it prints, compares, pickles, and is a pytree of its numbers |
-| another learning rate traces again, or goes through `inject_hyperparams` | `jit(step)(tx, ...)` traces once for all rates; `jax.vmap` over the optimizer is a sweep |
+| another rate traces again, or is injected | `jit(step)(tx, ...)` traces once; `jax.vmap` is a sweep |
 | the learning rate alone may be a schedule | any float may |
 | the current rate: search in the state | `gradx.hyperparams(tx, state)` |
 | moments in bfloat16 for bfloat16 parameters | float32, rounded once at the end |
@@ -90,6 +90,12 @@ parameters and state are yours, go in and come out.
 
 "Same numbers" says that a test of the suite compares the two step by step, from what PyTorch answered.
 """
+SCHEDULERS = """\
+A scheduler is a function of the step, and stands where the learning rate is: `gradx.sgd(schedule)`. PyTorch's multiply
+the optimizer's rate, 0.1 here; ours say it."""
+SAME = """\
+"Same": same arguments, defaults, state fields and, within float32 rounding, results. Wherever parameters are bfloat16
+or float16, states are float32 here."""
 KERAS = """\
 # Coming from Keras
 
@@ -116,12 +122,29 @@ def optax() -> str:
             verdict = check.verdict(f"{module}.{name}")
             counts[verdict.partition(":")[0]] += 1
             rows.append(f"| `{module}.{name}` | {in_cell(verdict)} | {_own(module, name)} |")
-        lines += [f"### {module}", "", "| name | under `gradx.compat.optax` | in gradx |", "| --- | --- | --- |", *rows, ""]
+        lines += [
+            f"### {module}",
+            "",
+            "| name | under `gradx.compat.optax` | in gradx |",
+            "| --- | --- | --- |",
+            *rows,
+            "",
+        ]
     counts["left out"] = len(LEFT_OUT)
-    said = [f"{number} names are {what}" if what != "left out" else f"{number or 'none'} {'is' if number == 1 else 'are'} left out" for what, number in counts.items()]
-    top = ["## Every name", "", f"{', '.join(said)}. \"Same\": same arguments, defaults, state fields and, within float32 rounding, results. Wherever parameters", "are bfloat16 or float16, states are float32 here.", ""]  # fmt: skip
+    said = [
+        f"{number} names are {what}"
+        if what != "left out"
+        else f"{number or 'none'} {'is' if number == 1 else 'are'} left out"
+        for what, number in counts.items()
+    ]
+    top = ["## Every name", "", f"{', '.join(said)}. {SAME}", ""]
     if LEFT_OUT:
-        top += ["| left out | why |", "| --- | --- |", *(f"| `{name}` | {in_cell(why)} |" for name, why in sorted(LEFT_OUT.items())), ""]
+        top += [
+            "| left out | why |",
+            "| --- | --- |",
+            *(f"| `{name}` | {in_cell(why)} |" for name, why in sorted(LEFT_OUT.items())),
+            "",
+        ]
     return "\n".join([OPTAX, *top, *lines])
 
 
@@ -129,7 +152,12 @@ def _own(module: str, name: str) -> str:
     from gradx.unknown import ELSEWHERE
 
     space = module.removeprefix("optax").strip(".")
-    for dotted in (f"gradx.{space}.{name}" if space else "", f"gradx.{name}", f"gradx.losses.{name}", f"gradx.tree.{name.removeprefix('tree_')}"):
+    for dotted in (
+        f"gradx.{space}.{name}" if space else "",
+        f"gradx.{name}",
+        f"gradx.losses.{name}",
+        f"gradx.tree.{name.removeprefix('tree_')}",
+    ):
         if dotted in names.public():
             found = names.public()[dotted]
             return f"[`{found.dotted}`](../{found.url})"
@@ -141,7 +169,9 @@ def _own(module: str, name: str) -> str:
 
 def _table(many: list[Peer], there: str) -> list[str]:
     lines = [f"| {there} | gradx | |", "| --- | --- | --- |"]
-    lines += [f"| `{_code(peer.theirs)}` | {f'`{_code(peer.ours)}`' if peer.ours else ''} | {peer.note} |" for peer in many]
+    lines += [
+        f"| `{_code(peer.theirs)}` | {f'`{_code(peer.ours)}`' if peer.ours else ''} | {peer.note} |" for peer in many
+    ]
     return [*lines, ""]
 
 
@@ -152,7 +182,7 @@ def _code(text: str) -> str:
 def torch() -> str:
     """Return every optimizer and scheduler of torch.optim with the code beside it."""
     lines = [TORCH, "## Optimizers", "", *_table(peers.TORCH_OPTIMIZERS, "torch.optim")]
-    lines += ["## Schedulers", "", "A scheduler is a function of the step, and stands where the learning rate is: `gradx.sgd(schedule)`. PyTorch's multiply", "the optimizer's rate, 0.1 here; ours say it.", ""]  # fmt: skip
+    lines += ["## Schedulers", "", SCHEDULERS, ""]
     lines += [*_table(peers.TORCH_SCHEDULERS, "torch.optim.lr_scheduler"), "## The rest of the loop", ""]
     return "\n".join(lines + _table(peers.TORCH_OTHERS, "PyTorch"))
 
@@ -160,5 +190,11 @@ def torch() -> str:
 def keras() -> str:
     """Return every optimizer and schedule of Keras with the code beside it."""
     lines = [KERAS, "## Optimizers", "", *_table(peers.KERAS_OPTIMIZERS, "keras.optimizers")]
-    lines += ["## Schedules", "", *_table(peers.KERAS_SCHEDULES, "keras.optimizers.schedules"), "## Arguments of every optimizer", ""]
+    lines += [
+        "## Schedules",
+        "",
+        *_table(peers.KERAS_SCHEDULES, "keras.optimizers.schedules"),
+        "## Arguments of every optimizer",
+        "",
+    ]
     return "\n".join(lines + _table(peers.KERAS_OTHERS, "Keras"))

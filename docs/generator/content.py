@@ -20,7 +20,10 @@ def generated() -> dict[str, str | bytes]:
 
 def _learn(many: list[notebooks.Page]) -> str:
     lines = ["# Learn", ""]
-    lines += ["The course, executed: each page is a notebook of the repository with the outputs that are kept there. Each has a", "goal, a time, an exercise, and says what to read next.", ""]  # fmt: skip
+    lines += [
+        "The course, executed: each page is a notebook of the repository with the outputs that are kept there. Each has"
+    ]
+    lines += ["a goal, a time, an exercise, and says what to read next.", ""]
     if (claims := evidence.claims()) is not None:
         lines += [f"[The course, claim by claim](claims.md): what is usually said, and what was measured. {claims}", ""]
     lines += ["| page | goal | time |", "| --- | --- | --- |"]

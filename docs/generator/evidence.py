@@ -10,7 +10,7 @@ from docs.generator.docstrings import escaped, linked, parse
 from docs.generator.kept import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
-KIND = {"control": "control", "gan": "gan", "images": "images", "language": "language", "recurrent": "recurrent", "stream": "stream", "tabular": "general"}  # fmt: skip
+KIND = {"tabular": "general"} | {name: name for name in ("control", "gan", "images", "language", "recurrent", "stream")}
 """From race to recipe."""
 
 
@@ -39,13 +39,24 @@ def curves(race: dict[str, Any]) -> dict[str, Any]:
             values = [run["curves"]["metric"][i] for run in runs]
             values = [x for x in values if x is not None and math.isfinite(x)]
             if values:
-                points.append([step, *(float(f"{x:.5g}") for x in (sum(values) / len(values), min(values), max(values)))])
+                points.append(
+                    [step, *(float(f"{x:.5g}") for x in (sum(values) / len(values), min(values), max(values)))]
+                )
         look = style(name)
-        shown.append({"name": name, "color": look["color"], "dashes": list(look["dashes"]), "points": points, "rate": runs[0]["learning_rate"]})
+        shown.append(
+            {
+                "name": name,
+                "color": look["color"],
+                "dashes": list(look["dashes"]),
+                "points": points,
+                "rate": runs[0]["learning_rate"],
+            }
+        )
     metric = race["metric"]
     return {
-        "task": race["task"], "metric": metric["name"], "higher": metric["higher_is_better"], "percent": "%" in metric["style"],
-        "digits": int(re.search(r"\.(\d)", metric["style"])[1]), "target": metric["target"], "unit": race["step"],
+        "task": race["task"], "metric": metric["name"], "higher": metric["higher_is_better"],
+        "percent": "%" in metric["style"], "digits": int(re.search(r"\.(\d)", metric["style"])[1]),
+        "target": metric["target"], "unit": race["step"],
         "textbook": race["textbook"], "lines": shown,
     }  # fmt: skip
 
@@ -54,9 +65,9 @@ def races_page() -> str:
     """Return the page of all races."""
     lines = [
         "# The races", "",
-        "Every optimizer with the best of five learning rates, on real data, several seeds. Point at a curve to read it, press",
-        "a name to hide or show it. Bands are the lowest and the highest seed. These are small networks trained for minutes,",
-        "on a CPU.", "",
+        "Every optimizer with the best of five learning rates, on real data, several seeds. Point at a curve to",
+        "read it, press a name to hide or show it. Bands are the lowest and the highest seed. These are small",
+        "networks trained for minutes, on a CPU.", "",
         _part(RESULTS / "README.md", "One rule says", "![The end"),
         "## All races", "", _tables(RESULTS / "summary.md"), "",
     ]  # fmt: skip
@@ -100,8 +111,21 @@ def recipes_page() -> str:
     from gradx.recipes.suggestions import SUGGESTIONS
 
     rows = summary()
-    lines = ["# Recipes", "", "An optimizer for a kind of work in one line: clipping, a method, a schedule as long as the training, decay where it", "belongs. Each was raced; the evidence stands beside it.", ""]  # fmt: skip
-    lines += ["```python", "from gradx import recipes", "", "tx = recipes.language(steps=1000)", "print(tx.expand())", "```", ""]
+    lines = [
+        "# Recipes",
+        "",
+        "An optimizer for a kind of work in one line: clipping, a method, a schedule as long as the",
+    ]
+    lines += ["training, decay where it belongs. Each was raced; the evidence stands beside it.", ""]
+    lines += [
+        "```python",
+        "from gradx import recipes",
+        "",
+        "tx = recipes.language(steps=1000)",
+        "print(tx.expand())",
+        "```",
+        "",
+    ]
     for name, (recipe, task, model) in SUGGESTIONS.items():
         found = parse(recipe)
         race = next((key for key, value in KIND.items() if value == name), None)
@@ -109,8 +133,14 @@ def recipes_page() -> str:
         lines += ["```text", _wrapped(str(recipe(1000).expand())), "```", ""]
         if race in rows:
             cells = rows[race]
-            lines += ["| race | the recipe reached | the textbook's choice reached | was the textbook's the best? |", "| --- | --- | --- | --- |"]
-            lines += [f"| [{cells[0]}](races.md#{_anchor(race)}) | {cells[8]} | {cells[1]}: {cells[2]} | {cells[6]} |", ""]
+            lines += [
+                "| race | the recipe reached | the textbook's choice reached | was the textbook's the best? |",
+                "| --- | --- | --- | --- |",
+            ]
+            lines += [
+                f"| [{cells[0]}](races.md#{_anchor(race)}) | {cells[8]} | {cells[1]}: {cells[2]} | {cells[6]} |",
+                "",
+            ]
         lines += [f"`gradx.recipes.{name}`", ""]
     lines += ["`gradx.recipes.suggest` finds a recipe by the word, `gradx.recipes.table` lists all.", ""]
     return "\n".join(lines)
@@ -128,17 +158,36 @@ def _anchor(task: str) -> str:
 
 def cost_page() -> str:
     """Return the page of what things cost."""
-    lines = ["# What it costs", "", "Beside Optax, in the same process, from the tables that are kept in `benchmarks/results`."]
+    lines = [
+        "# What it costs",
+        "",
+        "Beside Optax, in the same process, from the tables that are kept in `benchmarks/results`.",
+    ]
     lines += ["Below 1 a ratio says that gradx is faster.", ""]
     for title, file, words in (
-        ("Bytes of a step", "cost", "A whole compiled step, buffers donated. What is read and written decides the time of most optimizers."),
+        (
+            "Bytes of a step",
+            "cost",
+            "A whole compiled step, buffers donated. What is read and written decides the time of most optimizers.",
+        ),
         ("Time", "speed", "Runs side by side; the ratio is that of medians."),
-        ("Thirty-two learning rates", "sweep", "One program beats compiling each rate anew; one jitted function called 32 times is faster still on two cores."),
+        (
+            "Thirty-two learning rates",
+            "sweep",
+            "One program beats compiling each rate anew; one function called 32 times is faster still on two cores.",
+        ),
         ("Evaluations to a minimum", "minimize", "L-BFGS beside SciPy's and Optax's, in float64."),
     ):
         path = RESULTS / f"{file}.md"
         command = re.search(r"`(python -m [\w. ]+)`", path.read_text())
-        lines += [f"## {title}", "", f"{words} `{command[1] if command else f'python -m benchmarks.{file}'}` measures anew.", "", _tables(path), ""]
+        lines += [
+            f"## {title}",
+            "",
+            f"{words} `{command[1] if command else f'python -m benchmarks.{file}'}` measures anew.",
+            "",
+            _tables(path),
+            "",
+        ]
     return "\n".join(lines)
 
 
@@ -170,7 +219,11 @@ def claims_page() -> dict[str, str | bytes]:
 
 def pages() -> dict[str, str | bytes]:
     """Return the pages of what was measured."""
-    made: dict[str, str | bytes] = {"choose/races.md": races_page(), "choose/recipes.md": recipes_page(), "choose/cost.md": cost_page()}
+    made: dict[str, str | bytes] = {
+        "choose/races.md": races_page(),
+        "choose/recipes.md": recipes_page(),
+        "choose/cost.md": cost_page(),
+    }
     return made | claims_page()
 
 

@@ -1,4 +1,4 @@
-"""Figures in pages written by hand: `{{ cell images adam 2 }}` is read from what was measured when the site is built."""
+"""Figures in pages written by hand: `{{ cell images adam 2 }}` is read from the kept results when the site is built."""
 
 import re
 from collections.abc import Callable
@@ -43,13 +43,19 @@ def table(task: str, *columns: str) -> str:
 def verdict(task: str) -> str:
     """Say in a sentence whether the textbook's choice was the best."""
     row = evidence.summary()[task]
-    return f"Textbooks say {row[1]}. Was it the best? **{row[6].capitalize()}**: {row[2]}, against {row[4]} of {row[3]}, {row[7]} seeds"
+    answer = f"**{row[6].capitalize()}**: {row[2]}, against {row[4]} of {row[3]}, {row[7]} seeds"
+    return f"Textbooks say {row[1]}. Was it the best? {answer}"
 
 
 def verdicts() -> str:
     """Return the verdicts of all races as a table."""
-    lines = ["| task | textbook's choice | reached | closest other | reached | was it the best? |", "| --- | --- | --- | --- | --- | --- |"]
-    lines += [f"| {row[0]} | {row[1]} | {row[2]} | {row[3]} | {row[4]} | {row[6]} |" for row in evidence.summary().values()]
+    lines = [
+        "| task | textbook's choice | reached | closest other | reached | was it the best? |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {row[0]} | {row[1]} | {row[2]} | {row[3]} | {row[4]} | {row[6]} |" for row in evidence.summary().values()
+    ]
     return "\n".join(lines)
 
 
@@ -62,7 +68,9 @@ def schedules() -> str:
 def valleys() -> str:
     """Return for some optimizers how many of the five rates tried come near the best."""
     shown = ("sgd", "momentum", "rmsprop", "adam", "adamw")
-    lines = ["| rates within a point of accuracy, or a tenth of a bit, of the optimizer's best | " + " | ".join(shown) + " |"]
+    lines = [
+        "| rates within a point of accuracy, or a tenth of a bit, of the optimizer's best | " + " | ".join(shown) + " |"
+    ]
     lines.append("| --- |" + " ---: |" * len(shown))
     for race in evidence.races():
         if race["task"] in TASKS:

@@ -18,7 +18,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # most programs run once
 os.environ.setdefault("MPLBACKEND", "agg")
 
-from docs.generator import blocks, content, figures, links, names, navigation  # noqa: E402
+from docs.generator import blocks, content, figures, links, names, navigation
 
 log = logging.getLogger("mkdocs.gradx")
 _printed: dict[str, list[str]] = {}

@@ -6,9 +6,11 @@ import re
 from docs.generator import names
 
 _KEPT = re.compile(
-    r"(?:^(?P<indent> *)(?:```|~~~).*?^(?P=indent)(?:```|~~~)\s*$)|(?:\[[^\]\n]*\]\([^)\n]*\))|(?:^#.*$)|(?:<svg.*?</svg>)|(?:<script.*?</script>)",
+    r"(?:^(?P<indent> *)(?:```|~~~).*?^(?P=indent)(?:```|~~~)\s*$)|(?:\[[^\]\n]*\]\([^)\n]*\))|(?:^#[^\n]*$)"
+    r"|(?:<svg.*?</svg>)|(?:<script.*?</script>)",
     re.M | re.S,
 )
+"""Where no names are looked for: blocks of code, links, headings, pictures."""
 _CODE = re.compile(r"(?<![`\w\[])`(?P<code>[A-Za-z_][\w.]*)(?P<call>\([^`\n]*\))?`(?!`)")
 OTHERS = ("gradx.compat", "gradx.glossary", "gradx.core", "gradx.arguments", "gradx.typing", "gradx.numerics")
 """Names that may be written in full, of modules that are no namespaces."""

@@ -9,7 +9,8 @@ ORDER = {
     "start": ["install", "tour", "questions"],
     "howto": [
         "change-rate", "warmup", "clip", "decay-kernels", "freeze", "layerwise", "accumulate", "bfloat16", "skip-nan",
-        "average", "checkpoint", "tensorboard", "devices", "find-rate", "sweep", "loss-is-wrong", "lbfgs", "write-your-own",
+        "average", "checkpoint", "tensorboard", "devices", "find-rate", "sweep", "loss-is-wrong", "lbfgs",
+        "write-your-own",
     ],
     "choose": ["races", "recipes", "cost"],
     "extend": ["contract", "algorithm"],
@@ -52,14 +53,20 @@ def navigation(pages: dict[str, str]) -> list:
 
 def _section(pages: dict[str, str], folder: str) -> list:
     paths = [path for path in pages if path.startswith(f"{folder}/")]
-    paths += [path for path in pages if "/" not in path and path not in ("index.md", "optax.md") and BESIDE.get(path, "extend") == folder]
+    paths += [
+        path
+        for path in pages
+        if "/" not in path and path not in ("index.md", "optax.md") and BESIDE.get(path, "extend") == folder
+    ]
     order = [f"{folder}/index.md", *(f"{folder}/{name}.md" for name in ORDER.get(folder, []))]
     paths.sort(key=lambda path: (order.index(path) if path in order else len(order), path))
     return [path if path.endswith("/index.md") else {title_of(pages[path], path): path} for path in paths]
 
 
 def _reference(pages: dict[str, str]) -> list:
-    optimizers = sorted(path for path in pages if path.startswith("reference/optimizers/") and not path.endswith("index.md"))
+    optimizers = sorted(
+        path for path in pages if path.startswith("reference/optimizers/") and not path.endswith("index.md")
+    )
     entries: list = ["reference/index.md", {"All names": "reference/names.md"}]
     entries.append({"Optimizers": ["reference/optimizers/index.md", *({Path(p).stem: p} for p in optimizers)]})
     entries += [{names.title(space): f"reference/{space}.md"} for space in names.namespaces() if space != "optimizers"]

@@ -48,7 +48,9 @@ def page(path: Path) -> Page:
     made.title = (re.search(r"^# (.+)$", made.text, re.M) or re.match("(.*)", path.stem))[1]
     if found := _GOAL.search(made.text):
         made.goal, made.time = " ".join(found["goal"].split()), " ".join(found["time"].split())
-    made.text += f"\n---\n\n*This page is the notebook `notebooks/{path.name}`, with the outputs that are kept there.*\n"
+    made.text += (
+        f"\n---\n\n*This page is the notebook `notebooks/{path.name}`, with the outputs that are kept there.*\n"
+    )
     return made
 
 
@@ -56,7 +58,11 @@ def _linked(text: str) -> str:
     """Return text with links to notebooks as links to pages, and those that leave the site as plain words."""
     text = re.sub(r"\]\((\d\d_\w+)\.ipynb\)", r"](\1.md)", text)
     text = re.sub(r"\]\(\.\./docs/(\w+)\.md\)", r"](../\1.md)", text)
-    text = re.sub(r"\[([^\]]+)\]\(\.\./(?:benchmarks/results/(?:README|report)\.\w+|README\.md)[^)]*\)", r"[\1](../choose/races.md)", text)
+    text = re.sub(
+        r"\[([^\]]+)\]\(\.\./(?:benchmarks/results/(?:README|report)\.\w+|README\.md)[^)]*\)",
+        r"[\1](../choose/races.md)",
+        text,
+    )
     text = re.sub(r"\[([^\]]+)\]\(\.\./[^)]*\)", r"\1", text)
     return re.sub(r"<details><summary>(.*?)</summary>", r'<details markdown="1"><summary>\1</summary>', text)
 

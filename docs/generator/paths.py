@@ -133,7 +133,8 @@ def picture(name: Name) -> str:
             f'<path class="contour" d="{_contours(surface)}"/>'
             f'{stars}<path class="way" d="{_line(line)}"/><g class="dots">{dots}</g>'
             f'<circle class="start" cx="{start[0]:.1f}" cy="{start[1]:.1f}" r="4"/></svg>'
-            f'<text class="label" x="{i * (SIZE + 16)}" y="{SIZE + 17}">{surface}: rate {found["rate"]:g}, ends {end}</text>'
+            f'<text class="label" x="{i * (SIZE + 16)}" y="{SIZE + 17}">'
+            f"{surface}: rate {found['rate']:g}, ends {end}</text>"
         )
     width, height = 3 * SIZE + 32, SIZE + 26
     title = f"The path of {name.short} on three surfaces, {STEPS} steps"

@@ -18,14 +18,15 @@ EXAMPLES: dict[str, str] = {
     "cyclic_schedule": "gradx.cyclic_schedule(0.1, 1.0, 12, 24)",
     "exponential_decay": "gradx.exponential_decay(1.0, 20, 0.5)",
     "inverse_sqrt_schedule": "gradx.inverse_sqrt_schedule(1.0, 10)",
-    "join_schedules": "gradx.join_schedules([gradx.linear_schedule(0.0, 1.0, 20), gradx.exponential_decay(1.0, 20, 0.5)], [20])",
+    "join_schedules": "gradx.join_schedules([gradx.linear_schedule(0.0, 1.0, 20), gradx.constant_schedule(0.6)], [20])",
     "linear_onecycle_schedule": "gradx.linear_onecycle_schedule(100, 1.0)",
     "linear_schedule": "gradx.linear_schedule(0.0, 1.0, 60)",
     "multi_step_schedule": "gradx.multi_step_schedule(1.0, [30, 60, 80], 0.4)",
     "piecewise_constant_schedule": "gradx.piecewise_constant_schedule(1.0, {25: 0.5, 70: 0.3})",
     "piecewise_interpolate_schedule": 'gradx.piecewise_interpolate_schedule("cosine", 0.2, {30: 5.0, 90: 0.1})',
     "polynomial_schedule": "gradx.polynomial_schedule(1.0, 0.0, 2.0, 90)",
-    "sgdr_schedule": 'gradx.sgdr_schedule([dict(init_value=0.0, peak_value=p, warmup_steps=5, decay_steps=n) for p, n in ((1.0, 40), (0.6, 60))])',
+    "sgdr_schedule": "gradx.sgdr_schedule([dict(init_value=0.0, peak_value=p, warmup_steps=5, decay_steps=50)"
+    " for p in (1.0, 0.6)])",
     "step_decay_schedule": "gradx.step_decay_schedule(1.0, 25, 0.5)",
     "warmup_constant_schedule": "gradx.warmup_constant_schedule(0.0, 1.0, 20)",
     "warmup_cosine_decay_schedule": "gradx.warmup_cosine_decay_schedule(0.0, 1.0, 10, 100)",
@@ -46,8 +47,9 @@ def curve(values: np.ndarray, width: int = WIDTH, height: int = HEIGHT, pad: int
     return (
         f'<svg class="curve" viewBox="0 0 {width} {height}" role="img">'
         f'<path class="axis" d="M{pad} 8V{base}H{width - 8}"/><polyline class="way" points="{points}"/>'
-        f'<text x="{pad - 5}" y="16" text-anchor="end">{high:g}</text><text x="{pad - 5}" y="{base}" text-anchor="end">{low:g}</text>'
-        f'<text x="{pad}" y="{height - 6}">0</text><text x="{width - 8}" y="{height - 6}" text-anchor="end">{len(values) - 1} steps</text></svg>'
+        f'<text x="{pad - 5}" y="16" text-anchor="end">{high:g}</text>'
+        f'<text x="{pad - 5}" y="{base}" text-anchor="end">{low:g}</text><text x="{pad}" y="{height - 6}">0</text>'
+        f'<text x="{width - 8}" y="{height - 6}" text-anchor="end">{len(values) - 1} steps</text></svg>'
     )
 
 
@@ -66,7 +68,8 @@ def schedule(name: Name) -> str:
 def overview() -> str:
     """Return all schedules side by side, each a link to its section."""
     cells = "".join(
-        f'<a href="#gradx.{name}">{curve(values_of(call), 200, 90, 26)}<span>{name.removesuffix("_schedule")}</span></a>'
+        f'<a href="#gradx.{name}">{curve(values_of(call), 200, 90, 26)}'
+        f"<span>{name.removesuffix('_schedule')}</span></a>"
         for name, call in EXAMPLES.items()
     )
     return f'<div class="curves">{cells}</div>'

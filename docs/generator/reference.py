@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import itertools
 import textwrap
 from typing import Any
 
@@ -102,7 +103,9 @@ def described(name: Name, level: int, heading: str | None = None) -> str:
     else:
         kind = type(name.thing).__name__
         said = _value(name.thing)
-        return "\n".join([*lines, f"`{name.dotted}`, {'an alias of a type' if said is None else f'{kind}'}.", "", said or ""])
+        return "\n".join(
+            [*lines, f"`{name.dotted}`, {'an alias of a type' if said is None else f'{kind}'}.", "", said or ""]
+        )
     lines += [linked(escaped(found.summary)), ""]
     for paragraph in found.text:
         lines += [_paragraph(paragraph), ""]
@@ -143,7 +146,9 @@ def _arguments(name: Name, found: docstrings.Docstring) -> list[str]:
             p = parameters.get(part.strip(" *"))
             shown.append("" if p is None or p.default is p.empty else f"`{_default(p.default)}`")
         called = ", ".join(f"`{part.strip()}`" for part in which.split(","))
-        lines.append(f"| {called} | {in_cell(', '.join(dict.fromkeys(filter(None, shown))))} | {linked(in_cell(meaning))} |")
+        lines.append(
+            f"| {called} | {in_cell(', '.join(dict.fromkeys(filter(None, shown))))} | {linked(in_cell(meaning))} |"
+        )
     return [*lines, ""]
 
 
@@ -170,7 +175,7 @@ def _words_of(kind: type) -> dict[str, str]:
     except (OSError, TypeError, SyntaxError):
         return {}
     body, found = tree.body[0].body, {}  # type: ignore[attr-defined]
-    for line, after in zip(body, body[1:], strict=False):
+    for line, after in itertools.pairwise(body):
         is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
         if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and is_text:
             found[line.target.id] = " ".join(str(after.value.value).split())
@@ -182,7 +187,10 @@ def _words_of(kind: type) -> dict[str, str]:
 
 def state_bytes(name: Name, shape: tuple[int, ...]) -> float:
     """Return the bytes of state for each parameter of an array, without making any."""
-    params = {"layer": {"kernel": jax.ShapeDtypeStruct(shape, jnp.float32)}, "head": jax.ShapeDtypeStruct((1,), jnp.float32)}
+    params = {
+        "layer": {"kernel": jax.ShapeDtypeStruct(shape, jnp.float32)},
+        "head": jax.ShapeDtypeStruct((1,), jnp.float32),
+    }
     state = jax.eval_shape(_tx(name, 0.1).init, params)
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state) if hasattr(x, "dtype"))
     return size / np.prod(shape)
@@ -254,8 +262,9 @@ def optimizer_page(name: Name, said: list[str], cost: dict[str, list[str]]) -> s
         lines += ["", "$$", formula, "$$", ""]
     lines += [rest, "## Its path on three surfaces", "", '<figure class="wide">', paths.picture(name)]
     lines += [
-        f"<figcaption>{paths.STEPS} steps from the dot; stars are minima. On each surface the best of {len(paths.RATES)} "
-        f"{_what_is_tried(name)} from {paths.RATES[0]:g} to {paths.RATES[-1]:g}; the number is the height at the end."
+        f"<figcaption>{paths.STEPS} steps from the dot; stars are minima. On each surface the best of "
+        f"{len(paths.RATES)} {_what_is_tried(name)} from {paths.RATES[0]:g} to {paths.RATES[-1]:g}; "
+        f"the number is the height at the end."
         f"{_of_vectors(name)}</figcaption></figure>",
         "",
         "## What it costs",
@@ -310,14 +319,23 @@ def shelf(name: Name) -> str:
 def optimizers_index(many: list[Name]) -> str:
     """Return the page that lists the optimizers by kind, with their states."""
     lines = ["# Optimizers", ""]
-    lines += ["Each has a page: its formula, arguments and cost, its path on three surfaces, a program that runs, and what it", "is called elsewhere. Which to take is [another page](../../choose/index.md). The bytes are those of the state for each", "parameter of a kernel of 512 × 2048.", ""]  # fmt: skip
+    lines += [
+        "Each has a page: its formula, arguments and cost, its path on three surfaces, a program that runs, and what it"
+    ]
+    lines += [
+        "is called elsewhere. Which to take is [another page](../../choose/index.md). The bytes are those of the state"
+    ]
+    lines += ["for each parameter of a kernel of 512 × 2048.", ""]
     for kind in [*KINDS, REST]:
         on_it = [name for name in many if shelf(name) == kind]
         if on_it:
             lines += [f"## {kind}", "", "| optimizer | what it does | state, bytes |", "| --- | --- | ---: |"]
             for name in on_it:
                 summary = docstrings.parse(name.thing).summary
-                lines.append(f"| [`{name.short}`]({name.short}.md) | {in_cell(summary)} | {_number(state_bytes(name, (512, 2048)))} |")
+                lines.append(
+                    f"| [`{name.short}`]({name.short}.md) | {in_cell(summary)} "
+                    f"| {_number(state_bytes(name, (512, 2048)))} |"
+                )
             lines.append("")
     return "\n".join(lines)
 
