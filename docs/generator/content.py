@@ -1,6 +1,6 @@
 """All that is generated, by path."""
 
-from docs.generator import about, coming_from, evidence, notebooks, reference
+from docs.generator import about, coming_from, evidence, gallery, notebooks, reference
 
 
 def generated() -> dict[str, str | bytes]:
@@ -10,6 +10,7 @@ def generated() -> dict[str, str | bytes]:
     made |= coming_from.pages()
     made |= evidence.pages()
     made |= about.pages()
+    made |= gallery.pages()
     many = notebooks.pages()
     made["learn/index.md"] = _learn(many)
     for page in many:

@@ -1,6 +1,5 @@
 """What was measured, as pages: the races with their curves, the recipes with their evidence, costs, claims."""
 
-import html
 import json
 import math
 import re
@@ -191,30 +190,30 @@ def cost_page() -> str:
     return "\n".join(lines)
 
 
+CLAIMS = RESULTS / "claims" / "claims.md"
+"""The course, claim by claim, once it is measured."""
+
+
 def claims() -> str | None:
     """Return a sentence on the kept table of the course's claims, or None where there is none."""
-    path = RESULTS / "claims.md"
-    if not path.exists():
-        path = RESULTS / "claims" / "README.md"
-    if not path.exists():
+    if not CLAIMS.exists():
         return None
-    rows = [line for line in path.read_text().splitlines() if line.startswith("|")]
+    rows = [line for line in CLAIMS.read_text().splitlines() if line.startswith("|")]
     return f"{max(len(rows) - 2, 0)} rows, each with its verdict."
 
 
 def claims_page() -> dict[str, str | bytes]:
     """Return the page of the claims with its pictures, if they were measured."""
-    for path in (RESULTS / "claims.md", RESULTS / "claims" / "README.md"):
-        if path.exists():
-            made: dict[str, str | bytes] = {}
-            text = path.read_text()
-            for target in re.findall(r"\]\(([\w./-]+\.(?:png|svg))\)", text):
-                if (path.parent / target).exists():
-                    made[f"learn/claims/{target}"] = (path.parent / target).read_bytes()
-                    text = text.replace(f"]({target})", f"](claims/{target})")
-            text = re.sub(r"(?<!!)\[([^\]]+)\]\((?!#|https?:)[^)]*\)", r"\1", text)
-            return made | {"learn/claims.md": text}
-    return {}
+    if not CLAIMS.exists():
+        return {}
+    made: dict[str, str | bytes] = {}
+    text = CLAIMS.read_text()
+    for target in set(re.findall(r"\]\(([\w./-]+\.(?:png|svg))\)", text)):
+        if (CLAIMS.parent / target).exists():
+            made[f"learn/claims/{target}"] = (CLAIMS.parent / target).read_bytes()
+            text = text.replace(f"]({target})", f"](claims/{target})")
+    text = re.sub(r"(?<!!)\[([^\]]+)\]\((?!#|https?:)[^)]*\)", r"\1", text)  # what leads out of the site
+    return made | {"learn/claims.md": text}
 
 
 def pages() -> dict[str, str | bytes]:
@@ -225,8 +224,3 @@ def pages() -> dict[str, str | bytes]:
         "choose/cost.md": cost_page(),
     }
     return made | claims_page()
-
-
-def quoted(text: str) -> str:
-    """Return a text for an attribute of HTML."""
-    return html.escape(text, quote=True)

@@ -23,6 +23,7 @@ SECTIONS = {
     "Start": "start",
     "Learn": "learn",
     "How to": "howto",
+    "Gallery": "gallery",
     "Choose": "choose",
     "Reference": "reference",
     "Coming from": "coming-from",
@@ -52,7 +53,7 @@ def navigation(pages: dict[str, str]) -> list:
 
 
 def _section(pages: dict[str, str], folder: str) -> list:
-    paths = [path for path in pages if path.startswith(f"{folder}/")]
+    paths = [path for path in pages if path.startswith(f"{folder}/")]  # none, if nobody wrote any yet
     paths += [
         path
         for path in pages
