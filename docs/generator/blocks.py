@@ -100,12 +100,17 @@ def outputs(pages: dict[str, str]) -> dict[str, list[str]]:
     if missing:
         done = subprocess.run(
             [sys.executable, "-m", "docs.generator.blocks"],
-            input=json.dumps(missing), capture_output=True, text=True, cwd=ROOT, env=environment(),
-        )  # fmt: skip
+            input=json.dumps(missing),
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env=environment(),
+        )
+        for line in done.stdout.splitlines():  # one for each page that was done, also if a later one raised
+            name, said = json.loads(line)
+            known[name] = kept("page", json.dumps(code[name]), lambda said=said: said)
         if done.returncode:
             raise RuntimeError(f"a block of the documentation raises:\n{done.stderr[-4000:]}")
-        for name, said in json.loads(done.stdout.splitlines()[-1]).items():
-            known[name] = kept("page", json.dumps(code[name]), lambda said=said: said)
     return known
 
 
@@ -136,9 +141,9 @@ def pages(folder: Path) -> dict[str, str]:
 
 
 def main() -> None:
-    """Read pages as JSON, run them, and write what they print as the last line."""
-    done = {name: run(text, name) for name, text in json.load(sys.stdin).items()}
-    print(json.dumps(done))
+    """Read pages as JSON, run them, and write for each, as soon as it is done, its name and what it prints."""
+    for name, text in json.load(sys.stdin).items():
+        print(json.dumps([name, run(text, name)]), flush=True)
 
 
 if __name__ == "__main__":

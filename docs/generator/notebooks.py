@@ -4,6 +4,7 @@ import base64
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import indent
 
 import nbformat
 
@@ -11,6 +12,8 @@ from docs.generator.kept import ROOT
 
 FOLDER = ROOT / "notebooks"
 _GOAL = re.compile(r"\*\*Goal\*\*:\s*(?P<goal>.*?)\s*\*\*Time\*\*:\s*(?P<time>[^.\n]*)", re.S)
+_SEEN = re.compile(r"\s+What\s+you\s+should\s+see:\s+(.*?)(?=\n\n|\Z)", re.S)
+"""The answer to an exercise, which a page folds."""
 _LONGEST = 4000
 """Characters of an output that are shown."""
 
@@ -64,7 +67,15 @@ def _linked(text: str) -> str:
         text,
     )
     text = re.sub(r"\[([^\]]+)\]\(\.\./[^)]*\)", r"\1", text)
+    text = _SEEN.sub(
+        lambda found: '\n\n??? success "What you should see"\n\n' + indent(_sentence(found[1]), "    "), text
+    )
     return re.sub(r"<details><summary>(.*?)</summary>", r'<details markdown="1"><summary>\1</summary>', text)
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text[:1].upper() + text[1:]
 
 
 def _output(output: nbformat.NotebookNode, made: Page, stem: str, key: str) -> str:

@@ -274,13 +274,16 @@ def test_races_have_curves_for_everybody_who_raced():
 
 
 def test_notebooks_become_pages():
-    first = notebooks.page(sorted(notebooks.FOLDER.glob("*.ipynb"))[0])
-    assert first.title.startswith("Quickstart")
-    assert first.goal
-    assert first.time
-    assert first.pictures
-    assert all(name in first.text for name in (p.removeprefix("learn/") for p in first.pictures))
-    assert ".ipynb)" not in first.text
+    for page in notebooks.pages():
+        assert page.goal, page.path
+        assert "minutes" in page.time, page.path
+        assert "Exercise" in page.text, page.path
+        assert "??? success" in page.text or "<summary>Answer" in page.text, page.path  # folded
+        assert "Next" in page.text, page.path
+        assert page.pictures, page.path
+        assert all(name.removeprefix("learn/") in page.text for name in page.pictures)
+        assert ".ipynb)" not in page.text
+        assert "google.colab" not in page.text
 
 
 def test_notes_of_a_release():
