@@ -13,6 +13,8 @@ import re
 import subprocess
 import sys
 import textwrap
+import traceback
+import types
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,18 +57,27 @@ def blocks(text: str) -> list[Block]:
 
 def run(text: str, name: str = "page") -> list[str]:
     """Execute the blocks of a page; return what each prints. What raises raises here, with the page's name and line."""
-    spaces: dict[str, dict[str, Any]] = {"": {"__name__": "__main__"}}
+    spaces = {"": _module(name, {})}
     printed = []
     for number, block in enumerate(blocks(text)):
         if not block.runs:
             printed.append("")
             continue
-        space = spaces.setdefault(block.tab, dict(spaces[""]))
+        if block.tab not in spaces:
+            spaces[block.tab] = _module(f"{name} {block.tab}", spaces[""])
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
-            exec(compile(block.code, f"{name}, block {number + 1}", "exec"), space)
+            exec(compile(block.code, f"{name}, block {number + 1}", "exec"), spaces[block.tab])
         printed.append(said.getvalue())
     return printed
+
+
+def _module(name: str, begins_as: dict[str, Any]) -> dict[str, Any]:
+    """Return the namespace of a module that can be found by its name, as pickle does."""
+    module = types.ModuleType(f"docs {name}".replace(".", " "))
+    sys.modules[module.__name__] = module
+    vars(module).update({key: x for key, x in begins_as.items() if not key.startswith("__")})
+    return vars(module)
 
 
 def shown(text: str, printed: list[str]) -> str:
@@ -142,8 +153,14 @@ def pages(folder: Path) -> dict[str, str]:
 
 def main() -> None:
     """Read pages as JSON, run them, and write for each, as soon as it is done, its name and what it prints."""
+    failed = False
     for name, text in json.load(sys.stdin).items():
-        print(json.dumps([name, run(text, name)]), flush=True)
+        try:
+            print(json.dumps([name, run(text, name)]), flush=True)
+        except Exception:
+            traceback.print_exc()
+            failed = True
+    sys.exit(failed)
 
 
 if __name__ == "__main__":
