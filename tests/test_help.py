@@ -230,8 +230,9 @@ def test_names_are_where_one_looks_for_them():
 
 
 def test_one_version():
-    project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["project"]
-    assert gradx.__version__ == project["version"]
+    project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())
+    assert project["project"]["dynamic"] == ["version"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "gradx.__version__"}
 
 
 def run(code):

@@ -1,0 +1,59 @@
+"""What mkdocs calls: adds the generated pages and the navigation, runs the blocks, links the names, checks the end."""
+
+import logging
+import os
+import posixpath
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # most programs run once
+os.environ.setdefault("MPLBACKEND", "agg")
+
+from docs.generator import blocks, content, figures, links, names, navigation
+
+log = logging.getLogger("mkdocs.gradx")
+_printed: dict[str, list[str]] = {}
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add what is generated, and say where everything stands."""
+    if str(ROOT) not in sys.path:  # mkdocs takes away what a hook put there while it was loaded
+        sys.path.insert(0, str(ROOT))
+    by_hand = {f.src_uri: f.content_string for f in files.documentation_pages()}
+    made = content.generated()
+    for path, text in made.items():
+        files.append(File.generated(config, path, content=text))
+    pages = by_hand | {path: text for path, text in made.items() if path.endswith(".md") and isinstance(text, str)}
+    config.nav = navigation.navigation(pages)
+    run_here = {path: text for path, text in pages.items() if not path.startswith(("reference/", "learn/"))}
+    _printed.update(blocks.outputs(run_here))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Show what blocks print; make links of names."""
+    path = page.file.src_uri
+    if path in _printed:
+        markdown = blocks.shown(markdown, _printed[path])
+    linked, unknown = links.linked(figures.filled(markdown), path)
+    if not path.startswith("about/changelog"):
+        for name in unknown:
+            log.warning("%s: gradx has no public name %r", path, name)
+    return linked
+
+
+def on_post_build(config: MkDocsConfig, **kwargs: Any) -> None:
+    """Every public name has its place on a page that was built."""
+    for name in names.public().values():
+        built = Path(config.site_dir, f"{name.page}.html")
+        if not built.exists() or not re.search(rf'id="?{re.escape(name.dotted)}["\s>]', built.read_text()):
+            log.warning("no place for %s on %s", name.dotted, posixpath.basename(name.page))
