@@ -123,7 +123,9 @@ def plan(
     each = iter(layouts)
     known = [(None if x is None else next(each), x) for x in leaves_of(params)]
     return [
-        None if layout is None or not x.size else sides_of(layout, x.shape, max_size, when_larger, one_sided)
+        None
+        if layout is None or x is None or not x.size
+        else sides_of(layout, x.shape, max_size, when_larger, one_sided)
         for layout, x in known
     ]
 

@@ -12,12 +12,13 @@ from gradx.optimizers.adam import adam, adamw, scale_by_adam
 from gradx.optimizers.muon import scale_by_muon
 from gradx.recipes.roles import kernels
 from gradx.roles import infer
+from gradx.scheduled import ScheduleValue
 from gradx.schedules.warmup import warmup_cosine_decay_schedule
 from gradx.transforms.clip import clip_by_global_norm
 from gradx.transforms.decay import add_decayed_weights
 from gradx.transforms.matrices import by_role, scale_by_shape
 from gradx.transforms.scale import scale_by_learning_rate
-from gradx.typing import Labels, NonNegative, PositiveInt, PositiveReal, Schedule
+from gradx.typing import Labels, NonNegative, PositiveInt, PositiveReal
 from gradx.wrappers.hyperball import hyperball
 
 WARMUP = 10
@@ -172,5 +173,5 @@ def _directions(numbers: Labels | None) -> GradientTransformation:
     return by_role("muon", {"muon": matrices, "adam": scale_by_adam()}, numbers)
 
 
-def _rise_and_fall(peak: Any, steps: int) -> Schedule:
+def _rise_and_fall(peak: Any, steps: int) -> ScheduleValue:
     return warmup_cosine_decay_schedule(peak / WARMUP, peak, steps // WARMUP, steps)
