@@ -2,8 +2,9 @@
 
 Every function returns a matplotlib `Figure`, which a notebook shows and `figure.savefig("x.png")` writes; but the
 animation returns an `Animation` (`animation.save("x.gif", writer="pillow")`), and the explorer a `Page`
-(`page.save("x.html")`). Schedules, what `lr_find` returns and sweeps draw themselves: `.plot()` returns `Axes`. The colours are Okabe and Ito's, which
-the colour-blind tell apart; lines differ in dashes and markers too, so that a black and white print can be read.
+(`page.save("x.html")`). Schedules, what `lr_find` returns and sweeps draw themselves: `.plot()` returns `Axes`. The
+colours are Okabe and Ito's, which the colour-blind tell apart; lines differ in dashes and markers too, so that a black
+and white print can be read.
 """
 
 try:

@@ -83,8 +83,10 @@ def _drawn(
     heights = [CURVE, *([RATE] if rates is not None else []), *[of_map for _ in maps]]
     figure = new_figure(7.5, sum(heights) + 0.45 * len(heights) + 0.3)
     panels = list(figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0])
-    total = np.sqrt(np.sum(np.square(seen.gradient), 1))
-    _curve(panels[0], *(("loss", np.asarray(stats.loss, float)) if stats.loss is not None else ("gradient norm", total)))
+    if stats.loss is not None:
+        _curve(panels[0], "loss", np.asarray(stats.loss, float))
+    else:
+        _curve(panels[0], "gradient norm", np.sqrt(np.sum(np.square(seen.gradient), 1)))
     if rates is not None:
         _curve(panels[1], "learning rate", rates)
     for axes, (label, values) in zip(panels[len(panels) - len(maps) :], maps, strict=True):
@@ -137,13 +139,13 @@ def _mark_step(panels: Sequence[Axes], step: int, k: int) -> Line2D:
 def _mark_layers(axes: Axes, findings: Sequence[Finding], modules: Sequence[str]) -> None:
     """Put a mark where the step of a finding meets its layers; a finding may name leaves of them."""
     for finding in findings:
-        rows = [i for i, name in enumerate(modules) if any(x == name or x.startswith(f"{name}/") for x in finding.layers)]
+        rows = [i for i, name in enumerate(modules) if any(f"{x}/".startswith(f"{name}/") for x in finding.layers)]
         style = {"linestyle": "", "marker": "D", "markersize": 4, "color": ALARM, "markeredgecolor": "white"}
         axes.plot([finding.step] * len(rows), rows, zorder=4, clip_on=False, **style)
 
 
 def _shortened(name: str, most: int = 24) -> str:
-    return name if len(name) <= most else f"…{name[1 - most:]}"
+    return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
 def _rates(learning_rate: Any, steps: int) -> np.ndarray | None:
