@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -29,7 +30,7 @@ METHODS: dict[str, tuple[GradientTransformation, str]] = {
 PLACES = ("ravine", "rosenbrock", "himmelblau")
 RATES = tuple(float(f"{rate:.2g}") for rate in 10.0 ** np.arange(-4, 0.1, 0.25))
 MOMENTA = (0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 0.99)
-STEPS = 80
+STEPS = 75
 WIDTH, HEIGHT = 600, 420
 """Of a surface, in the units of the page."""
 GRID = 90
@@ -60,14 +61,14 @@ class Page(str):
 def explorer() -> Page:
     """Return a page on which one moves learning rate, momentum and method, on three surfaces, without a server.
 
-    All ways are computed beforehand, those of one method on one surface by one program under `jax.vmap`. The page
+    All ways are computed beforehand, those of one method by one program under `jax.vmap`. The page
     follows the light or dark of its reader, works by keyboard, and is under a megabyte.
 
     >>> from gradx import viz
     >>> viz.explorer.__name__  # page = viz.explorer(); page.save("explorer.html")
     'explorer'
     """
-    points, heights = zip(*(_ways(SURFACES[name]) for name in PLACES), strict=True)
+    points, heights = _ways()
     data = {
         "surfaces": [_described(name) for name in PLACES],
         "methods": [{"name": name, "momentum": argument} for name, (_, argument) in METHODS.items()],
@@ -75,30 +76,38 @@ def explorer() -> Page:
         "momenta": MOMENTA,
         "steps": STEPS,
         "scale": {"low": LOW, "high": HIGH, "lost": LOST},
-        "points": base64.b64encode(np.stack(points).astype("<u2").tobytes()).decode(),
-        "heights": base64.b64encode(np.stack(heights).tobytes()).decode(),
+        "points": base64.b64encode(points.astype("<u2").tobytes()).decode(),
+        "heights": base64.b64encode(heights.tobytes()).decode(),
     }
     page = (resources.files("gradx.viz") / "explorer.html").read_text(encoding="utf-8")
     return Page(page.replace("/*DATA*/null", json.dumps(data, separators=(",", ":"))))
 
 
-def _ways(surface: Surface) -> tuple[np.ndarray, np.ndarray]:
-    """Return points uint16[methods, momenta, rates, steps + 1, 2] and heights uint8[..., steps + 1] on a surface."""
-    shape = (len(METHODS), len(MOMENTA), len(RATES), STEPS + 1)
-    found = [_descents(surface, tx, momentum) for tx, momentum in METHODS.values()]
-    points, heights = (np.stack(x).reshape(shape + np.shape(x[0])[2:]) for x in zip(*found, strict=True))
-    return _packed_points(points, surface.window), _packed_heights(heights - _lowest(surface))
+def _ways() -> tuple[np.ndarray, np.ndarray]:
+    """Return points uint16[surfaces, methods, momenta, rates, steps + 1, 2], and heights uint8[..., steps + 1]."""
+    found = [_descents(tx, momentum) for tx, momentum in METHODS.values()]
+    shape = (len(PLACES), len(METHODS), len(MOMENTA), len(RATES), STEPS + 1)
+    points, heights = (np.stack(x, 1).reshape(shape + np.shape(x[0])[3:]) for x in zip(*found, strict=True))
+    surfaces = [SURFACES[name] for name in PLACES]
+    packed = [_packed_points(x, surface.window) for x, surface in zip(points, surfaces, strict=True)]
+    above = [_packed_heights(x - _lowest(surface)) for x, surface in zip(heights, surfaces, strict=True)]
+    return np.stack(packed), np.stack(above)
 
 
-def _descents(surface: Surface, tx: GradientTransformation, momentum: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the points [members, steps + 1, 2] and their heights, a member for each momentum and learning rate."""
+def _descents(tx: GradientTransformation, momentum: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return points [surfaces, members, steps + 1, 2] and heights; a member for each momentum and learning rate."""
     members = stack(tx, grid(**{momentum: MOMENTA, "learning_rate": RATES}))
+    surfaces = [SURFACES[name] for name in PLACES]
+    each = [surface.height for surface in surfaces]
 
-    def way(tx: GradientTransformation) -> tuple[jax.Array, jax.Array]:
-        points = descend(tx, surface, STEPS)
-        return points, jax.vmap(surface.height)(points)
+    def way(tx: GradientTransformation, which: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
+        chosen = surfaces[0]._replace(height=lambda point: jax.lax.switch(which, each, point))
+        points = descend(tx, chosen, STEPS, start)
+        return points, jax.vmap(chosen.height)(points)
 
-    points, heights = jax.jit(jax.vmap(way))(members)
+    along_members = jax.vmap(way, (0, None, None))
+    starts = jnp.array([surface.start for surface in surfaces], jnp.float32)
+    points, heights = jax.jit(jax.vmap(along_members, (None, 0, 0)))(members, jnp.arange(len(surfaces)), starts)
     return np.asarray(points, float), np.asarray(heights, float)
 
 
