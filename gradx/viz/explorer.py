@@ -3,7 +3,6 @@
 import base64
 import html
 import json
-from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -54,7 +53,7 @@ class Page(str):
         Path(path).write_text(self, encoding="utf-8")
 
     def _repr_html_(self) -> str:
-        frame = 'title="Explorer of optimizers" style="width: 100%; height: 860px; border: 0"'
+        frame = 'title="Explorer of optimizers" style="width: 100%; height: 940px; border: 0"'
         return f'<iframe {frame} srcdoc="{html.escape(self)}"></iframe>'
 
 
@@ -134,17 +133,17 @@ def _described(name: str) -> dict[str, Any]:
     """Return what the page needs of a surface: contours as a path, and where start and minima are, all in its units."""
     surface = SURFACES[name]
     x, y, height, levels = contour_grid(surface, GRID)
-    lines = Figure().subplots().contour(x, y, height, levels=levels).get_paths()
-    to_page = _to_page(surface.window)
-    contours = [
-        "M" + "L".join("{:.0f} {:.0f}".format(*to_page(point)) for point in line)
-        for path in lines
-        for line in path.to_polygons(closed_only=False)
-    ]
-    minima = [[round(float(a), 1) for a in to_page(np.array(x))] for x in surface.minima]
-    return {"name": name, "window": surface.window, "contours": "".join(contours), "minima": minima}
+    paths = Figure().subplots().contour(*_to_page(surface, x, y), height, levels=levels).get_paths()
+    lines = [line for path in paths for line in path.to_polygons(closed_only=False)]
+    minima = [[round(float(a), 1) for a in _to_page(surface, *map(np.float64, point))] for point in surface.minima]
+    return {"name": name, "contours": "".join(map(_spelt, lines)), "minima": minima}
 
 
-def _to_page(window: tuple[float, float, float, float]) -> Callable[[np.ndarray], np.ndarray]:
-    left, right, bottom, top = window
-    return lambda p: np.array([(p[0] - left) / (right - left) * WIDTH, (top - p[1]) / (top - bottom) * HEIGHT])
+def _to_page(surface: Surface, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    left, right, bottom, top = surface.window
+    return (x - left) / (right - left) * WIDTH, (top - y) / (top - bottom) * HEIGHT
+
+
+def _spelt(line: np.ndarray) -> str:
+    """Return a line as SVG spells it."""
+    return "M" + "L".join(f"{x:.0f} {y:.0f}" for x, y in line)
