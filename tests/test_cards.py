@@ -95,9 +95,8 @@ def test_text_is_escaped():
         gradx.adam(lambda step: 0.1 if step < 10 else 0.01),
         gradx.adam(lambda step: 1 / 0),
         gradx.tune.stack(gradx.adam(0.1), {"learning_rate": [0.1, 0.2]}),
-        jax.eval_shape(lambda tx: tx, gradx.tune.stack(gradx.adam(0.1), {"b1": [0.1, 0.2]})),
     ],
-    ids=["empty", "foreign", "bare", "mask", "python", "broken", "stacked", "abstract"],
+    ids=["empty", "foreign", "bare", "mask", "python", "broken", "stacked"],
 )
 def test_nothing_keeps_it_from_being_shown(tx):
     assert items(tx)[0][1].startswith(tx.name)
@@ -149,10 +148,16 @@ def test_every_formula_is_whole(row):
 
 
 def test_each_optimizer_says_what_it_does_in_equations():
-    silent = {name for name in gradx.optimizers.__all__ if name.islower() and not rule(getattr(gradx, name))[1]}
-    assert silent <= {"nadamw", "sm3", "stable_adamw", "apollo_mini", "orthogonal_matrices", "scale_by_soap_muon"} | {
+    made = [name for name in gradx.optimizers.__all__ if name.islower() and name != "adam_mini_blocks"]
+    assert {name for name in made if not rule(getattr(gradx, name))[1]} <= {
+        "nadamw",
+        "sm3",
+        "stable_adamw",
+        "apollo_mini",
+        "orthogonal_matrices",
+        "scale_by_soap_muon",
+        "scale_by_kl_soap",
         "hutchinson_estimator_diag_hessian",
-        "sam",
     }
 
 
@@ -163,12 +168,12 @@ def test_each_optimizer_says_what_it_does_in_equations():
     ("schedule", "last"),
     [
         (WARMUP, 560),
-        (gradx.linear_schedule(1.0, 0.0, 100), 120),
+        (gradx.linear_schedule(1.0, 0.0, 100), 110),
         (gradx.constant_schedule(0.1), 100),
         (gradx.exponential_decay(1.0, 100, 0.9), 400),
-        (gradx.piecewise_constant_schedule(1.0, {100: 0.1, 200: 0.1}), 230),
-        (gradx.linear_schedule(1.0, 0.0, 100) / 2, 120),
-        (gradx.join_schedules([gradx.constant_schedule(1.0), gradx.linear_schedule(1.0, 0.0, 50)], [50]), 120),
+        (gradx.piecewise_constant_schedule(1.0, {100: 0.1, 200: 0.1}), 220),
+        (gradx.linear_schedule(1.0, 0.0, 100) / 2, 110),
+        (gradx.join_schedules([gradx.constant_schedule(1.0), gradx.linear_schedule(1.0, 0.0, 50)], [50]), 110),
     ],
     ids=str,
 )
@@ -184,10 +189,10 @@ def test_a_sparkline_is_the_curve():
     assert (x[0], y[0]) == (sparklines.MARGIN, sparklines.MARGIN)
     assert x[-1] == sparklines.MARGIN + inner
     assert y[-1] == sparklines.HEIGHT - sparklines.MARGIN
-    np.testing.assert_allclose(np.interp(2 + inner * 50 / 120, x, y), sparklines.HEIGHT / 2, atol=0.3)
+    np.testing.assert_allclose(np.interp(2 + inner * 50 / 110, x, y), sparklines.HEIGHT / 2, atol=0.3)
     assert "currentColor" in drawn  # the dark reads it too
 
 
 def test_a_line_of_what_is_no_number_is_left_out():
-    assert sparklines.sparkline(gradx.constant_schedule(float("nan"))) == ""
+    assert sparklines.sparkline(lambda step: step * jnp.nan) == ""
     assert sparklines.sparkline(gradx.linear_schedule(jnp.ones(2), 0.0, 10)) == ""

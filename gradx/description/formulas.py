@@ -50,8 +50,10 @@ def _right_side(text: str) -> str:
     """Return what stands before the end of the equation: a stop, a comma or a word of prose outside of brackets."""
     depth = 0
     for i, letter in enumerate(text):
-        depth += (letter in "([<") - (letter in ")]>")
-        ends = letter in ",;:" or (letter == "." and text[i + 1 : i + 2] in ("", " "))
+        before, behind = text[max(i - 1, 0) : i], text[i + 1 : i + 2]
+        depth += letter in "([" or (letter == "<" and behind != " ")  # <g, s> is a product
+        depth -= letter in ")]" or (letter == ">" and before not in (" ", "-"))
+        ends = letter in ",;:" or (letter == "." and behind in ("", " "))
         if depth < 0 or (depth == 0 and (ends or _PROSE.match(text, i))):
             return text[:i].strip()
     return text.strip()

@@ -20,8 +20,8 @@ LATEST = 2**31 - 2
 """The last step that an int32 counts."""
 NEVER = 0.95
 """What still moves after this share of them does not settle."""
-BEHIND = 1.1
-"""A picture goes on a little behind the end, so that one sees that it is one."""
+BEHIND = 10
+"""A picture goes on behind the end, so many hundredths of it, so that one sees that it is one."""
 WIDTH, HEIGHT, MARGIN = 120, 24, 2
 
 
@@ -30,7 +30,7 @@ def horizon(schedule: Schedule) -> int:
 
     >>> import gradx
     >>> horizon(gradx.linear_schedule(1e-3, 0.0, 100)), horizon(gradx.constant_schedule(0.1))
-    (120, 100)
+    (110, 100)
     """
     return int(_seen(schedule)[0][-1])
 
@@ -42,11 +42,14 @@ def _seen(schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
     at = np.unique(np.linspace(0, last, PROBES + 1).astype(int))
     values = sampled(schedule, at)
     moving = np.flatnonzero(np.any(np.reshape(values != values[-1], (len(at), -1)), 1))
-    settled = at[min(moving[-1] + 1, len(at) - 1)] if len(moving) else span / BEHIND
-    shown = at < _rounded_up(BEHIND * settled) if settled < NEVER * last else at < last
-    end = min(np.count_nonzero(shown), len(at) - 1)
-    at = np.append(at[:end], _rounded_up(BEHIND * settled) if end < len(at) - 1 else last)
-    return at, values[: end + 1]
+    if not len(moving):
+        until = span
+    elif at[moving[-1]] >= NEVER * last:
+        until = last
+    else:
+        until = _rounded_up(at[moving[-1] + 1] * (100 + BEHIND) // 100)
+    end = min(np.count_nonzero(at < until), len(at) - 1)
+    return np.append(at[:end], until), values[: end + 1]
 
 
 def sampled(schedule: Schedule, at: np.ndarray) -> np.ndarray:
@@ -69,7 +72,8 @@ def sparkline(schedule: Schedule) -> str:
     low, high = min(0.0, values.min()), max(0.0, values.max())
     x = MARGIN + (WIDTH - 2 * MARGIN) * at / last
     y = HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * (values - low) / ((high - low) or 1.0)
-    points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+    shown = np.unique(np.linspace(0, len(at) - 1, WIDTH).astype(int))
+    points = " ".join(f"{x[k]:.1f},{y[k]:.1f}" for k in shown)
     first, end = values[0], values[-1]
     words = f"{first:.3g} at step 0, {values.max():.3g} at most, {end:.3g} at step {last:,}"
     return (
@@ -92,11 +96,11 @@ def _integers(x: Any) -> Iterator[int]:
         yield max(int(x), 0)
 
 
-def _rounded_up(x: float) -> int:
+def _rounded_up(x: int) -> int:
     """Return the next number of two significant digits.
 
-    >>> _rounded_up(5501.0), _rounded_up(7.2)
-    (5600, 8)
+    >>> _rounded_up(5501), _rounded_up(550), _rounded_up(7)
+    (5600, 550, 7)
     """
-    unit = 10 ** max(len(str(int(x))) - 2, 0)
+    unit = 10 ** max(len(str(x)) - 2, 0)
     return int(-(-x // unit) * unit)

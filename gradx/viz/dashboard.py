@@ -22,6 +22,8 @@ FAR_APART = 50
 """Losses whose largest is so many times the smallest stand on a logarithmic axis."""
 CURVE, RATE, LAYER, LOWEST, HIGHEST, LEAST = 1.7, 0.9, 0.17, 0.8, 4.2, 0.15
 """Inches: of the curves, of each layer, of the least and the greatest map of layers, and of a layer's name."""
+NEAR = 0.02
+"""Marks closer than this share of the steps have their numbers side by side."""
 SHARPNESS = 2
 """Pixels of a live picture for each that it takes on the page."""
 _live: dict[tuple[int, str], Any] = {}
@@ -89,6 +91,8 @@ def _drawn(
         _curve(panels[0], "gradient norm", np.sqrt(np.sum(np.square(seen.gradient), 1)))
     if rates is not None:
         _curve(panels[1], "learning rate", rates)
+        if panels[1].get_yscale() == "linear":
+            panels[1].set_ylim(bottom=min(0.0, panels[1].get_ylim()[0]))
     for axes, (label, values) in zip(panels[len(panels) - len(maps) :], maps, strict=True):
         draw_heat_map(axes, values, [_shortened(x) for x in seen.names], title=label, every=every)
         _mark_layers(axes, findings, seen.names)
@@ -99,7 +103,7 @@ def _drawn(
     whole_ticks(panels[-1])
     if title:
         figure.suptitle(title, fontsize=11)
-    handles = [_mark_step(panels, finding.step, k) for k, finding in enumerate(findings, 1)]
+    handles = [_mark_step(panels, findings[:k]) for k in range(1, len(findings) + 1)]
     sentences = [str(finding) for finding in findings] or [f"Nothing found in {steps} steps."]
     legend_below(figure, handles or [Line2D([], [], linestyle="")], sentences)
     return figure
@@ -114,24 +118,25 @@ def _curve(axes: Axes, label: str, values: np.ndarray) -> None:
     finish(axes, label, log=bool(far))
 
 
-def _mark_step(panels: Sequence[Axes], step: int, k: int) -> Line2D:
-    """Draw a line through the step of a finding and its number above, beside those of the same place."""
+def _mark_step(panels: Sequence[Axes], findings: Sequence[Finding]) -> Line2D:
+    """Draw a line through the step of the last of these findings, and its number above, beside those near it."""
+    step, k = findings[-1].step, len(findings)
     for axes in panels:
         axes.axvline(step, color=ALARM, linewidth=1.0, dashes=(4, 2), zorder=3)
     left, right = panels[0].get_xlim()
-    near = [x for x in panels[0].texts if abs(x.get_position()[0] - step) < 0.02 * (right - left)]
-    shift = (9 * len(near), 2)
+    near = sum(abs(finding.step - step) < NEAR * (right - left) for finding in findings[:-1])
+    side = 1 if step < (1 - 3 * NEAR) * right else -1  # of the line, where there is room
     panels[0].annotate(
         str(k),
         (step, 1.0),
-        shift,
+        (side * (4 + 9 * near), -2),
         xycoords=("data", "axes fraction"),
         textcoords="offset points",
         color=ALARM,
         weight="bold",
         fontsize=9,
-        ha="center",
-        annotation_clip=False,
+        ha="left" if side > 0 else "right",
+        va="top",
     )
     return Line2D([], [], linestyle="", marker=f"${k}$", markersize=7, color=ALARM)
 
@@ -140,8 +145,9 @@ def _mark_layers(axes: Axes, findings: Sequence[Finding], modules: Sequence[str]
     """Put a mark where the step of a finding meets its layers; a finding may name leaves of them."""
     for finding in findings:
         rows = [i for i, name in enumerate(modules) if any(f"{x}/".startswith(f"{name}/") for x in finding.layers)]
-        style = {"linestyle": "", "marker": "D", "markersize": 4, "color": ALARM, "markeredgecolor": "white"}
-        axes.plot([finding.step] * len(rows), rows, zorder=4, clip_on=False, **style)
+        if rows:
+            style = {"linestyle": "", "marker": "D", "markersize": 4, "color": ALARM, "markeredgecolor": "white"}
+            axes.plot([finding.step] * len(rows), rows, zorder=4, **style)
 
 
 def _shortened(name: str, most: int = 24) -> str:

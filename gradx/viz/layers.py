@@ -13,6 +13,8 @@ from gradx.viz.style import new_figure, plain_numbers, whole_ticks
 
 ROW = 0.28
 """Inches for each layer."""
+FEW = 8
+"""So many layers or fewer have a short colour bar beside them."""
 
 
 def layer_heat_map(
@@ -56,7 +58,8 @@ def draw_heat_map(
         raise ValueError("viz.layer_heat_map: no value is positive and finite")
     hatched = {"facecolor": "white", "edgecolor": "0.7", "hatch": "xxx", "zorder": 0}
     axes.add_patch(Rectangle((-0.5, -0.5), table.shape[1], table.shape[0], **hatched))
-    low, high = (table[good].min(), table[good].max()) if good.any() else (1.0, 10.0)
+    low, high = (table[good].min(), table[good].max()) if good.any() else (1.0, 1.0)
+    low, high = (low, high) if high > low else (low / 2, high * 2)
     image = axes.imshow(
         np.where(good, table, np.nan),
         aspect="auto",
@@ -67,6 +70,6 @@ def draw_heat_map(
     axes.set_yticks(range(0, len(names), every), names[::every], fontsize=8)
     axes.set_xlabel("step")
     axes.set_title(title, fontsize=10, loc="left")
-    bar = axes.figure.colorbar(image, ax=axes, label=label)
+    bar = axes.figure.colorbar(image, ax=axes, label=label, aspect=20 if len(names) > FEW else 8)
     bar.minorticks_off()
     plain_numbers(bar.ax.yaxis)

@@ -29,20 +29,20 @@ def plot_schedule(schedule: Schedule, steps: int | None, *, ax: Axes | None, log
     """Draw a schedule from step 0 on; several on the same axes get a legend."""
     if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1):
         raise ValueError(f"plot: steps must be an integer of at least 1, got {steps!r}")
-    axes = shown_axes(ax)
-    before = len(axes.lines)
-    right = axes.get_xlim()[1] if before else 0
+    before = len(ax.lines) if ax is not None else 0
+    right = ax.get_xlim()[1] if ax is not None and before else 0
     last = int(max(horizon(schedule), right)) if steps is None else int(steps)
     at = np.unique(np.linspace(0, last, min(last, POINTS) + 1).astype(int))
     values = sampled(schedule, at)
     if values.ndim != 1:
         raise ValueError(f"plot: the schedule's value must be one number, got an array {values.shape[1:]} at each step")
+    axes = shown_axes(ax)
     style = {key: x for key, x in line_styles()[before % len(line_styles())].items() if key != "marker"}
+    full, short = repr(schedule), repr(schedule).partition("(")[0]
     taken = {line.get_label() for line in axes.lines}
-    name = getattr(schedule, "name", "schedule")
-    label = name if name not in taken else textwrap.fill(repr(schedule), LABEL)
+    label = short if short and short not in taken else textwrap.fill(full, LABEL)
     axes.plot(at, values, label=label, linewidth=1.6, **style)
-    finish(axes, "schedules" if before else name, log=log)
+    finish(axes, "schedules" if before else short or full, log=log)
     axes.set_xlim(0, max(last, right))
     whole_ticks(axes)
     if before:
