@@ -98,8 +98,8 @@ def test_a_sweep_draws_itself():
     np.testing.assert_allclose(line(axes, "b1 0.8"), [[1e-3, 1e-2, 1.0], [2.0, 0.6, np.nan]])
     np.testing.assert_allclose(line(axes, "b1 0.9"), [[1e-3, 1e-2, 1.0], [2.0, 0.3, np.nan]])
     np.testing.assert_allclose(line(axes, "best"), [[1e-2], [0.3]])
-    assert axes.get_title(loc="left") == "score 0.3 with learning_rate 0.01, b1 0.9"
-    lost = line(axes, "not finite, or far above the others")
+    assert axes.get_title(loc="left") == "score, best 0.3: learning_rate 0.01, b1 0.9"
+    lost = line(axes, "not finite, or far off")
     np.testing.assert_array_equal(lost[0], [1.0, 1.0])
     assert 2.0 < lost[1, 0] < 3.0
     assert (axes.get_xlabel(), axes.get_xscale(), axes.get_yscale()) == ("learning_rate", "log", "linear")
@@ -120,7 +120,7 @@ def test_values_that_are_no_numbers_stand_side_by_side():
     axes = SweepResult({"learning_rate": rates, "nesterov": [True, True, False]}, np.array([3.0, 1.0, 2.0])).plot()
     assert [x.get_text() for x in axes.get_xticklabels()] == ["init_value 0.1", "init_value 0.01"]
     np.testing.assert_array_equal(line(axes, "nesterov True"), [[0, 1], [3.0, 1.0]])
-    assert axes.get_title(loc="left") == "score 1 with learning_rate init_value 0.01, nesterov True"
+    assert axes.get_title(loc="left") == "score, best 1: learning_rate init_value 0.01, nesterov True"
 
 
 def test_mistakes_with_sweeps_are_answered():

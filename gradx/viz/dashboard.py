@@ -24,6 +24,8 @@ CURVE, RATE, LAYER, LOWEST, HIGHEST, LEAST = 1.7, 0.9, 0.17, 0.8, 4.2, 0.15
 """Inches: of the curves, of each layer, of the least and the greatest map of layers, and of a layer's name."""
 NEAR = 0.02
 """Marks closer than this share of the steps have their numbers side by side."""
+ROOM = 0.008
+"""Beside the first and the last step, as a share of all, so that a mark there is seen."""
 SHARPNESS = 2
 """Pixels of a live picture for each that it takes on the page."""
 _live: dict[tuple[int, str], Any] = {}
@@ -97,7 +99,7 @@ def _drawn(
         draw_heat_map(axes, values, [_shortened(x) for x in seen.names], title=label, every=every)
         _mark_layers(axes, findings, seen.names)
     for axes in panels:
-        axes.set_xlim(-0.5, max(steps - 0.5, 0.5))
+        axes.set_xlim(-0.5 - ROOM * steps, steps - 0.5 + ROOM * steps)
         axes.set_xlabel("")
     panels[-1].set_xlabel("step")
     whole_ticks(panels[-1])

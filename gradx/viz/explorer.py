@@ -32,7 +32,7 @@ MOMENTA = (0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 0.99)
 STEPS = 75
 WIDTH, HEIGHT = 600, 420
 """Of a surface, in the units of the page."""
-GRID = 90
+GRID = 200
 LOST = 255
 """The height of a point that is not finite; `LOW` to `HIGH`, powers of ten, are 0 to 254."""
 LOW, HIGH = -6.0, 4.0
@@ -61,7 +61,7 @@ def explorer() -> Page:
     """Return a page on which one moves learning rate, momentum and method, on three surfaces, without a server.
 
     All ways are computed beforehand, those of one method by one program under `jax.vmap`. The page
-    follows the light or dark of its reader, works by keyboard, and is under a megabyte.
+    follows the light or dark of its reader, works by keyboard, and is about a megabyte.
 
     >>> from gradx import viz
     >>> viz.explorer.__name__  # page = viz.explorer(); page.save("explorer.html")

@@ -46,7 +46,7 @@ def plot_schedule(schedule: Schedule, steps: int | None, *, ax: Axes | None, log
     axes.set_xlim(0, max(last, right))
     whole_ticks(axes)
     if before:
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(framealpha=0.8, edgecolor="none", fontsize=8)
     return axes
 
 
@@ -83,11 +83,11 @@ def plot_sweep(
         if scores.shape[1] > 1:
             axes.fill_between(places[rows], seen.min(1), seen.max(1), color=style["color"], alpha=0.15, linewidth=0)
     if lost.any():
-        axes.plot(places[lost], np.full(lost.sum(), edge), label="not finite, or far above the others", **CROSS)
+        axes.plot(places[lost], np.full(lost.sum(), edge), label="not finite, or far off", **CROSS)
     best = int(np.nanargmin(np.where(lost, np.nan, means)))
     axes.plot(places[best], means[best], label="best", **STAR)
     told = ", ".join(f"{name} {x[best]}" for name, x in shown.items())
-    finish(axes, textwrap.fill(f"score {means[best]:.3g} with {told}", TITLE), log=log, xlabel=over)
+    finish(axes, textwrap.fill(f"score, best {means[best]:.3g}: {told}", TITLE), log=log, xlabel=over)
     _scale(axes, places, None if numbers else names)
     _name_lines(axes, own=ax is None)
     return axes
