@@ -47,7 +47,7 @@ def _seen(schedule: Schedule) -> tuple[np.ndarray, np.ndarray]:
     elif at[moving[-1]] >= NEVER * last:
         until = last
     else:
-        until = _rounded_up(at[moving[-1] + 1] * (100 + BEHIND) // 100)
+        until = _rounded_up(int(at[moving[-1] + 1]) * (100 + BEHIND) // 100)
     end = min(np.count_nonzero(at < until), len(at) - 1)
     return np.append(at[:end], until), values[: end + 1]
 

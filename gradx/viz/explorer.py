@@ -111,7 +111,7 @@ def _descents(tx: GradientTransformation, momentum: str) -> tuple[np.ndarray, np
 
 
 def _lowest(surface: Surface) -> float:
-    return min((float(surface.height(np.asarray(x, np.float32))) for x in surface.minima), default=0.0)
+    return min((float(surface.height(jnp.asarray(x, jnp.float32))) for x in surface.minima), default=0.0)
 
 
 def _packed_points(points: np.ndarray, window: tuple[float, float, float, float]) -> np.ndarray:
@@ -134,12 +134,12 @@ def _described(name: str) -> dict[str, Any]:
     surface = SURFACES[name]
     x, y, height, levels = contour_grid(surface, GRID)
     paths = Figure().subplots().contour(*_to_page(surface, x, y), height, levels=levels).get_paths()
-    lines = [line for path in paths for line in path.to_polygons(closed_only=False)]
-    minima = [[round(float(a), 1) for a in _to_page(surface, *map(np.float64, point))] for point in surface.minima]
+    lines = [np.asarray(line) for path in paths for line in path.to_polygons(closed_only=False)]
+    minima = [[round(float(a), 1) for a in _to_page(surface, *point)] for point in surface.minima]
     return {"name": name, "contours": "".join(map(_spelt, lines)), "minima": minima}
 
 
-def _to_page(surface: Surface, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _to_page(surface: Surface, x: Any, y: Any) -> tuple[Any, Any]:
     left, right, bottom, top = surface.window
     return (x - left) / (right - left) * WIDTH, (top - y) / (top - bottom) * HEIGHT
 
