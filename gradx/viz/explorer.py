@@ -130,7 +130,7 @@ def _packed_heights(heights: np.ndarray) -> np.ndarray:
 
 
 def _described(name: str) -> dict[str, Any]:
-    """Return what the page needs of a surface: contours as a path, and where start and minima are, all in its units."""
+    """Return what the page needs of a surface: contours as a path, and where the minima are, in its units."""
     surface = SURFACES[name]
     x, y, height, levels = contour_grid(surface, GRID)
     paths = Figure().subplots().contour(*_to_page(surface, x, y), height, levels=levels).get_paths()
