@@ -45,7 +45,7 @@ def describe(tx: GradientTransformation, params: Params, roles: PyTree | None = 
     marked = treedef.unflatten([Marked(x, i) for i, x in enumerate(shapes)])
     route = route_of(tx, marked)
     known = _known(bare, roles)
-    kept, shared = _state_bytes(tx, marked, len(leaves))
+    kept, shared = state_bytes(tx, marked, len(leaves))
     rows = [
         Row(
             path=leaf.path,
@@ -67,7 +67,7 @@ def _known(bare: Params, roles: PyTree | None) -> list[Role | None]:
     return [x if isinstance(x, Role) else None for x in found]
 
 
-def _state_bytes(tx: Any, marked: Params, n: int) -> tuple[list[int], int]:
+def state_bytes(tx: Any, marked: Params, n: int) -> tuple[list[int], int]:
     """Return the bytes that the state has for each parameter, and those that it has for all together."""
     kept, shared = [0] * n, 0
     for x in jax.tree.leaves(jax.eval_shape(tx.init, marked), is_leaf=is_marked):
