@@ -16,9 +16,8 @@ NOISE, WIDTH, PIXELS = 16, 128, 64
 
 
 def network(inputs: int, outputs: int, rngs: nnx.Rngs) -> nnx.Sequential:
-    sizes = [inputs, WIDTH, WIDTH]
-    layers = [f for n, m in zip(sizes, sizes[1:], strict=False) for f in (nnx.Linear(n, m, rngs=rngs), nnx.leaky_relu)]
-    return nnx.Sequential(*layers, nnx.Linear(WIDTH, outputs, rngs=rngs))
+    hidden1, hidden2 = nnx.Linear(inputs, WIDTH, rngs=rngs), nnx.Linear(WIDTH, WIDTH, rngs=rngs)
+    return nnx.Sequential(hidden1, nnx.leaky_relu, hidden2, nnx.leaky_relu, nnx.Linear(WIDTH, outputs, rngs=rngs))
 
 
 def generate(generator, noise):
@@ -80,7 +79,8 @@ def main(steps: int = 3000, batch_size: int = 64, rate: float = 1e-3) -> list[fl
         losses.append(float(loss))
         if (step + 1) % max(1, steps // 6) == 0:
             drawn = generate(generator, jax.random.normal(jax.random.key(0), (1000, NOISE)))
-            print(f"step {step + 1:4}   Fréchet distance from the digits {frechet_distance(np.asarray(drawn), images):.2f}")
+            distance = frechet_distance(np.asarray(drawn), images)
+            print(f"step {step + 1:4}   loss {losses[-1]:.3f}   Fréchet distance from the digits {distance:.2f}")
     print(picture(generate(generator, jax.random.normal(jax.random.key(0), (10, NOISE)))))
     return losses
 

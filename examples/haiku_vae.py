@@ -16,7 +16,7 @@ LATENT, PIXELS = 8, 64
 
 
 def bound(images):
-    """Return the negative evidence lower bound in nats of each binary image [n, PIXELS], one draw of the latent each."""
+    """Return the negative evidence lower bound in nats of binary images [n, PIXELS], by one draw each."""
     hidden = hk.nets.MLP([128, 128], activate_final=True, name="encoder")(images)
     mean, log_scale = jnp.split(hk.Linear(2 * LATENT, name="posterior")(hidden), 2, axis=-1)
     latent = mean + jnp.exp(log_scale) * jax.random.normal(hk.next_rng_key(), mean.shape)

@@ -1,6 +1,7 @@
 """A convolutional network reads handwritten digits, in Flax nnx.
 
-Shows the usual loop: `nnx.Optimizer` around AdamW with clipping, warmup, cosine decay, and weight decay for kernels alone.
+Shows the usual loop: `nnx.Optimizer` around AdamW with clipping, warmup, cosine decay of the rate, and weight decay for
+kernels alone.
 """
 
 import jax

@@ -45,7 +45,8 @@ def main(steps: int = 2000, rate: float = 0.05) -> list[float]:
     print(f"step {steps:4}   minus the bound {result.losses[-1]:.1f}   ", end="")
     print(f"test accuracy {np.mean((share > 0.5) == y_test):.1%}")
     is_sure = np.abs(share - 0.5) > 0.45
-    print(f"sure of {is_sure.mean():.0%} of the tumours, right on {np.mean((share > 0.5) == y_test, where=is_sure):.1%}")
+    right = np.mean(((share > 0.5) == y_test)[is_sure])
+    print(f"sure of {is_sure.mean():.0%} of the tumours, right on {right:.1%} of those")
     return result.losses.tolist()
 
 
