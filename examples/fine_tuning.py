@@ -33,7 +33,7 @@ def half_of_the_digits(first: int):
     return (pixels[rows] / 255).astype(np.float32).reshape(-1, 28, 28, 1), (labels[rows] - first).astype(np.int32)
 
 
-def train(tx, params, images, labels, steps, batch_size=50):
+def train(tx, params, images, labels, steps, batch_size):
     """Return the trained parameters, and the loss of every step."""
 
     @jax.jit
@@ -66,19 +66,19 @@ def fine_tuner(rate: float, decay: float):
     return gradx.partition(transforms, {name: name for name in LAYERS})
 
 
-def main(steps: int = 150, pretraining_steps: int = 300, labelled: int = 100) -> list[float]:
+def main(steps: int = 150, pretraining_steps: int = 300, labelled: int = 100, batch_size: int = 50) -> list[float]:
     """Pretrain on the digits 0 to 4, fine-tune on 5 to 9, and return the loss of every step of both."""
     images, labels = half_of_the_digits(0)
     new_images, new_labels = half_of_the_digits(5)
     few, rest = (new_images[:labelled], new_labels[:labelled]), (new_images[labelled:], new_labels[labelled:])
     fresh = CNN().init(jax.random.key(0), images[:1])["params"]
 
-    pretrained, before = train(gradx.adam(3e-3), fresh, images, labels, pretraining_steps)
+    pretrained, before = train(gradx.adam(3e-3), fresh, images, labels, pretraining_steps, batch_size)
     print(f"pretrained on 0 to 4: loss {before[-1]:.4f}")
-    scratch, _ = train(gradx.adam(3e-3), fresh, *few, steps)
+    scratch, _ = train(gradx.adam(3e-3), fresh, *few, steps, batch_size)
     print(f"from scratch on {labelled} images of 5 to 9: test accuracy {accuracy(scratch, *rest):.1%}")
     start = {**pretrained, "head": fresh["head"]}
-    tuned, after = train(fine_tuner(1e-2, 0.3), start, *few, steps)
+    tuned, after = train(fine_tuner(1e-2, 0.3), start, *few, steps, batch_size)
     print(f"fine-tuned on the same images: test accuracy {accuracy(tuned, *rest):.1%}")
     same = jax.tree.map(jnp.array_equal, tuned["conv1"], pretrained["conv1"])
     print(f"the first layer is as it was: {all(jax.tree.leaves(same))}")

@@ -24,7 +24,7 @@ class Net(nnx.Module):
         self.head = nnx.Linear(width, 10, rngs=rngs)
 
     def __call__(self, x):
-        return self.head(nnx.relu(self.hidden2(nnx.relu(self.hidden1(x)))))
+        return self.head(nnx.gelu(self.hidden2(nnx.gelu(self.hidden1(x)))))
 
 
 def a_or_b(params):

@@ -43,10 +43,13 @@ def adapted_loss(meta, key):
     """Return the loss on the unseen points of one wave, after a few steps on those seen."""
     params, inner = meta
     seen, unseen = wave(key)
-    state = inner.init(params)
-    for _ in range(INNER_STEPS):
+
+    def step(carry, _):
+        params, state = carry
         updates, state = inner.update(jax.grad(loss_of)(params, *seen), state, params)
-        params = gradx.apply_updates(params, updates)
+        return (gradx.apply_updates(params, updates), state), None
+
+    (params, _), _ = jax.lax.scan(step, (params, inner.init(params)), length=INNER_STEPS)
     return loss_of(params, *unseen)
 
 
