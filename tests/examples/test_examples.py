@@ -4,8 +4,10 @@ The other program is the example's text with `import optax as gradx`; what it na
 `peers.py`, or stays gradx's own around Optax's parts, as sharding does.
 """
 
+import contextlib
 import functools
 import importlib.util
+import io
 import re
 import sys
 from dataclasses import dataclass, field
@@ -105,14 +107,17 @@ def loaded(name: str, peer: dict[str, Any] | None = None) -> ModuleType:
 
 
 @functools.cache
-def losses_of(name: str) -> list[float]:
-    return loaded(name).main(**ROWS[name].arguments)
+def run(name: str) -> tuple[list[float], str]:
+    """Return the losses of an example's short run, and what it printed."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        losses = loaded(name).main(**ROWS[name].arguments)
+    return losses, printed.getvalue()
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_an_example_says_how_it_goes_and_learns(name, capsys):
-    losses = losses_of(name)
-    assert capsys.readouterr().out
+def test_an_example_says_how_it_goes_and_learns(name):
+    losses, printed = run(name)
+    assert printed
     assert len(losses) >= 4
     assert all(type(loss) is float for loss in losses)
     assert np.all(np.isfinite(losses))
@@ -126,7 +131,7 @@ def test_an_example_says_how_it_goes_and_learns(name, capsys):
 )
 def test_an_example_sees_optaxs_losses(name):
     row = ROWS[name]
-    losses, expected = losses_of(name)[: row.same], loaded(name, row.peer).main(**row.arguments)[: row.same]
+    losses, expected = run(name)[0][: row.same], loaded(name, row.peer).main(**row.arguments)[: row.same]
     np.testing.assert_allclose(losses, expected, rtol=row.rtol, atol=1e-5)
 
 
