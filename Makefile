@@ -36,6 +36,7 @@ notebooks: $(VENV)/.test  ## run the notebooks anew and keep their pictures
 results: $(VENV)/.test  ## regenerate every number that the README quotes
 	$(BIN)/python -m benchmarks.cost
 	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.matrix
 	$(BIN)/python -m benchmarks.minimize
 	$(BIN)/python -m benchmarks.deviations
 	$(BIN)/python -m benchmarks.sweep

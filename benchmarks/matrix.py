@@ -146,7 +146,7 @@ def table(results: dict[str, Any]) -> str:
         "",
         f"`python -m benchmarks.matrix`; {around}; {results['platform']['device']}. A whole step, five steps of",
         f"Newton-Schulz in float32, buffers donated. Collectives over {DEVICES} devices, rows sharded; times in turns,",
-        "medians, and the ratio of those side by side. The least ms: our FLOPs at the speed of a product of two matrices",
+        "medians, and the ratio of those side by side. The least ms: our FLOPs at the speed of a product",
         f"of {PRODUCT} x {PRODUCT}" + (f", {peak / 1e9:.0f} GFLOP/s here." if peak else "."),
         "",
         "| matrices | GFLOP | Optax | ratio | GB | Optax | temporary MB | Optax | collectives | Optax"

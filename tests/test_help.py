@@ -20,9 +20,9 @@ from gradx import glossary, unknown
 from gradx.arguments import Arguments
 from gradx.typing import Decay, LearningRate
 
-PACKAGES = ["assignment", "diagnose", "linalg", "losses", "microbatching", "optimizers", "perturbations", "projections"]
-PACKAGES += ["recipes", "roles", "schedules", "second_order", "sharding", "testing", "transforms", "tree", "tune"]
-PACKAGES += ["viz", "wrappers"]
+PACKAGES = ["assignment", "checkpoint", "diagnose", "linalg", "losses", "microbatching", "optimizers", "perturbations"]
+PACKAGES += ["projections", "recipes", "roles", "schedules", "second_order", "sharding", "testing", "transforms"]
+PACKAGES += ["tree", "tune", "viz", "wrappers"]
 MODULES = ["gradx", *(f"gradx.{name}" for name in PACKAGES)]
 ROOT = Path(gradx.__file__).parent
 

@@ -22,14 +22,14 @@ LAYERS = [
     {"transforms"},
     {"optimizers", "wrappers"},
     {"hyperparams", "testing"},
-    {"description", "diagnose", "minimization", "recipes", "sharding", "tune", "viz"},
+    {"checkpoint", "description", "diagnose", "minimization", "recipes", "sharding", "tune", "viz"},
 ]
 PLAIN = {"schedules", "losses", "linalg", "projections", "assignment", "perturbations", "microbatching", "second_order"}
 """Beside the tower: these import only its lowest modules, and only its highest layer imports them; but transforms
 and optimizers import linalg."""
 LOWEST = {"typing", "glossary", "checks", "numerics", "value", "scheduled", "tree"}
 ALLOWED_OUTSIDE = {"jax", "jaxlib", "numpy"}
-EXTRAS = {"viz": {"matplotlib"}}
+EXTRAS = {"viz": {"matplotlib"}, "checkpoint": {"orbax"}}
 """What optional modules import beside it; `import gradx` imports none of them."""
 LONGEST_FILE = 400
 
@@ -101,6 +101,7 @@ def test_imports_run_one_way(path):
         ("core.py", "import flax"),
         ("tune/sweep.py", "import matplotlib"),
         ("viz/style.py", "import flax"),
+        ("checkpoint/torch_states.py", "import torch"),
     ],
 )
 def test_a_planted_upward_import_is_found(place, planted):

@@ -17,12 +17,12 @@ from gradx.testing import check_transform
 
 ROOT = Path(__file__).parent.parent
 NAMES = list(SUGGESTIONS)
-DECAYING = ["general", "images", "language", "stream"]
+DECAYING = ["general", "images", "recurrent", "stream"]
 
 
 @pytest.mark.parametrize("name", [NAMES[0], *(pytest.param(x, marks=pytest.mark.slow) for x in NAMES[1:])])
 def test_a_recipe_is_a_transformation_like_any_other(name):
-    nameless = ("odd_leaves",) if name == "language" else ()  # it asks for roles, which those names do not tell
+    nameless = ("odd_leaves",) if name in ("language", "recurrent") else ()  # they ask for roles; those names tell none
     check_transform(recipes.suggest(name)(20), skip=nameless)
 
 
@@ -92,6 +92,14 @@ def test_what_no_role_is_told_of_decays_where_it_has_two_axes():
     params = {"kernel": jnp.ones((2, 3, 4)), "bias": jnp.ones(5)}  # the bias fits no axis
     assert recipes.kernels(params) == {"kernel": True, "bias": False}
     assert recipes.kernels([jnp.ones((2, 3)), jnp.ones(3)]) == [True, False]
+
+
+def test_what_roles_do_not_tell_can_be_said():
+    params = {"mixer": jnp.ones((3, 3)), "b": jnp.ones(3)}
+    with pytest.raises(ValueError, match="mixer"):
+        recipes.language(10).init(params)
+    tx = recipes.language(10, weight_dimension_numbers=lambda p: gradx.roles.infer(p, {"mixer": "matrix", "b": "bias"}))
+    assert "muon" in str(gradx.describe(tx, params)).splitlines()[2]
 
 
 def test_another_task_is_refused_with_those_there_are():

@@ -104,10 +104,14 @@ def _labels(route: Route, i: int) -> Iterator[str]:
 
 
 def _values(route: Route, i: int, names: tuple[str, ...]) -> tuple[Any, ...]:
-    """Return the values under a name that parameter `i` meets: those of parts count before those of what holds them."""
+    """Return the values under a name that parameter `i` meets: those of parts count before those of what holds them.
+
+    But what runs another inside, and keeps something of its own for a parameter, has the last word on its rate.
+    """
     if i not in route.members:
         return ()
-    if any(_has(inner, names) for part in route.inside for inner in part.walk()):
+    is_last = names is RATES and i in route.kept and _has(route, names)
+    if not is_last and any(_has(inner, names) for part in route.inside for inner in part.walk()):
         return _once([x for part in route.inside for x in _values(part, i, names)])
     return tuple(route.arguments[name] for name in names if _has(route, (name,)))
 

@@ -1,11 +1,21 @@
 """Eigenbases of Kronecker factors: found once, then followed, and gradients turned into them and back."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from gradx import numerics
 from gradx.linalg import lapack
 from gradx.matrices.factors import adjoint, left, product, right
+
+
+def corrections(count: jax.Array, *decays: Any) -> Iterator[dict[str, jax.Array]]:
+    """Yield for each decay c, the weight of so many gradients, and that of one less, `c_turned`, for matrices."""
+    for decay in decays:
+        late = numerics.bias_correction(decay, jnp.maximum(count - 1, 1))
+        yield {"c": numerics.bias_correction(decay, count), "c_turned": late}
 
 
 def turn_leaf(g, m, QL, QR):
@@ -21,6 +31,15 @@ def turn_back_leaf(u, QL, QR):
 def turned(x: jax.Array, QL: jax.Array, QR: jax.Array) -> jax.Array:
     """Return Q_Lᴴ x Q_R."""
     return right(left(adjoint(QL), x), QR)
+
+
+def mean_leaf(g, mu, is_turned, *, b1, c, c_turned, at_start):
+    """Return (mu / c, mu) with mu ← b1 · mu + (1 - b1) · g; the first gradient of a matrix only finds its bases.
+
+    Were it in mu and not in nu, the second update would divide numbers by others, as near to 0 as they like.
+    """
+    mu = b1 * mu + jnp.where(is_turned & at_start, 0, 1 - b1) * g
+    return mu / jnp.where(is_turned, c_turned, c), mu
 
 
 def divided_leaf(m, nu, g, is_turned, *, b2, eps, c, c_turned):

@@ -16,6 +16,7 @@ from gradx.matrices.factors import (
     adjoint,
     gram,
     largest,
+    leaves_of,
     left,
     on_matrices,
     one_of,
@@ -249,8 +250,7 @@ def scale_by_kron(
     def planned(params: Params) -> list[Sides | None]:
         layouts = layouts_of(owner, weight_dimension_numbers, params)
         found = plan(layouts, params, max_size, when_larger, one_sided)
-        rest = [Sides(Layout((), tuple(range(x.ndim))), "none", "diagonal") for x in jax.tree.leaves(params)]
-        return [s or (own if x.size else None) for s, own, x in zip(found, rest, jax.tree.leaves(params), strict=True)]
+        return [s or entry_by_entry(x) for s, x in zip(found, leaves_of(params), strict=True)]
 
     def init(params: Params) -> ScaleByKronState:
         key = jnp.array(jax.random.key_data(start), copy=True)
@@ -275,6 +275,11 @@ def scale_by_kron(
         return u, ScaleByKronState(count, jax.random.key_data(next_key), mu, *factors)
 
     return init, update
+
+
+def entry_by_entry(x: jax.Array | None) -> Sides | None:
+    """Return the plan of a leaf with a diagonal P: one row."""
+    return None if x is None or not x.size else Sides(Layout((), tuple(range(x.ndim))), "none", "diagonal")
 
 
 def falling(count: jax.Array) -> jax.Array:
