@@ -93,7 +93,8 @@ class Panel:
     """A part of the group's picture: lines of one value for each seed and place."""
 
     title: str
-    x: Values
+    x: Any
+    """The places, or those of each line by its name."""
     lines: Mapping[str, Any]
     """By name: numbers [seeds, places]."""
     xlabel: str = "step"
@@ -102,9 +103,10 @@ class Panel:
     ylim: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        places = np.unique(np.linspace(0, len(self.x) - 1, min(POINTS, len(self.x))).round().astype(int))
-        object.__setattr__(self, "x", rounded(np.asarray(self.x, float)[places]))
-        thin = {name: [rounded(row[places]) for row in np.asarray(y, float)] for name, y in self.lines.items()}
+        xs = self.x if isinstance(self.x, Mapping) else dict.fromkeys(self.lines, self.x)
+        shown = {name: _thinned(len(xs[name])) for name in self.lines}
+        object.__setattr__(self, "x", {name: rounded(np.asarray(xs[name], float)[i]) for name, i in shown.items()})
+        thin = {name: [rounded(row[i]) for row in np.asarray(self.lines[name], float)] for name, i in shown.items()}
         object.__setattr__(self, "lines", thin)
 
 
@@ -193,6 +195,11 @@ def claim(said: str, source: str, remark: str = "") -> Callable[[Measure], Calla
 def rounded(values: Values) -> list[float]:
     """Return floats of a few digits; what is not finite is NaN, as of a training that diverged."""
     return [float(f"{x:.{DIGITS}g}") if math.isfinite(x) else math.nan for x in map(float, values)]
+
+
+def _thinned(places: int) -> np.ndarray:
+    """Return which places of a curve are kept: the first, the last, and others at equal distances."""
+    return np.unique(np.linspace(0, places - 1, min(POINTS, places)).round().astype(int))
 
 
 def _plain(tree: Any) -> Any:

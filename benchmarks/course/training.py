@@ -16,7 +16,7 @@ from gradx import GradientTransformation, losses
 
 TUNING_SEEDS = (1000, 1001)
 """With which a rate is chosen: none of those that are shown."""
-LOOKS = 40
+LOOKS = 20
 BATCH = 32
 FEW = 400
 """Rows to train on where networks are to learn them by heart; as many to choose by; 997 to test."""
