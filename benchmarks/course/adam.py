@@ -88,8 +88,8 @@ def wide_valley_of_a_recurrent_net(setup: Setup) -> Measured:
 
 @claim("Adam's default rate is good as it is.", f"{PAPER}: good default settings are α = 0.001 ...")
 def defaults(setup: Setup) -> Measured:
-    """The test accuracy of the perceptron after those 300 steps with the rates that Keras has where none is given: 0.001
-    for Adam and RMSProp, 0.01 for descent with momentum 0.9 and without."""
+    """The test accuracy of the perceptron after those 300 steps with the rates that Keras has where none is given:
+    0.001 for Adam and RMSProp, 0.01 for descent with momentum 0.9 and without."""
     rows = {name: RATES.index(rate) for name, rate in DEFAULTS.items()}
     ends = {name: perceptrons(setup, name).ends("test accuracy")[rows[name]] for name in OPTIMIZERS}
     return against(ends, "test accuracy", style=".1%", examples=TEST_ROWS, ceiling=1.0), []

@@ -96,13 +96,15 @@ def gradients_of_examples(setup: Setup) -> Measured:
         Panel("training loss", steps, curves, "steps", "xy"),
     ]
     return [
-        Contrast(what, "mini-batch", counts["mini-batch"], "batch", counts["batch"], style=",.0f", margin=looks["batch"])
+        Contrast(
+            what, "mini-batch", counts["mini-batch"], "batch", counts["batch"], style=",.0f", margin=looks["batch"]
+        )
     ], panels
 
 
 @claim(
-    "Single examples need many steps one after the other, which no parallel hardware shortens; the larger the batch, the"
-    " fewer.",
+    "Single examples need many steps one after the other, which no parallel hardware shortens; the larger the batch,"
+    " the fewer.",
     BOOK,
 )
 def steps_in_sequence(setup: Setup) -> Measured:

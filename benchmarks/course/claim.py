@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import verdict
+from benchmarks import verdict as rule
 from benchmarks.task import Metric
 
 HOLDS, FAILS = "holds", "does not hold here"
-WORDS = {verdict.YES: HOLDS, verdict.NO: FAILS}
+WORDS = {rule.YES: HOLDS, rule.NO: FAILS}
 """A claim says that one thing is better than others; the other answers are called as in the races."""
-VERDICTS = (HOLDS, FAILS, verdict.OPEN, verdict.CEILING)
+VERDICTS = (HOLDS, FAILS, rule.OPEN, rule.CEILING)
 RULE = """\
 One rule says "holds" and "does not hold here"; it is that of the races (`benchmarks/verdict.py`). A claim says that one
 thing is better than each of one or more others. The differences are taken seed by seed. One is better if their mean is
@@ -78,9 +78,9 @@ class Contrast:
         return Metric(self.quantity, math.nan, self.higher_is_better, self.style, self.ceiling, self.examples)
 
     @property
-    def comparison(self) -> verdict.Comparison:
+    def comparison(self) -> rule.Comparison:
         """The difference, and how large it must be to count."""
-        return verdict.paired(self.other, list(zip(self.mine, self.theirs, strict=True)), self.metric, self.margin)
+        return rule.paired(self.other, list(zip(self.mine, self.theirs, strict=True)), self.metric, self.margin)
 
     @property
     def limited(self) -> bool:
@@ -130,13 +130,13 @@ class Claim:
         return WORDS.get(answer, answer)
 
     @property
-    def decision(self) -> tuple[str, Sequence[verdict.Comparison]]:
+    def decision(self) -> tuple[str, Sequence[rule.Comparison]]:
         """The answer in the words of the races, and the comparisons it rests on."""
         if min(len(x.mine) for x in self.contrasts) < 2:
-            return verdict.ONE_SEED, ()
+            return rule.ONE_SEED, ()
         comparisons = [x.comparison for x in self.contrasts]
         limit = [x for x, contrast in zip(comparisons, self.contrasts, strict=True) if contrast.limited]
-        return verdict.decide(comparisons, limit)
+        return rule.decide(comparisons, limit)
 
 
 @dataclass(frozen=True)

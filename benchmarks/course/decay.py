@@ -57,8 +57,8 @@ def gaps(setup: Setup, other: str) -> Contrast:
 
 @claim("Decoupled decay (AdamW) leaves a smaller gap between training and test than L2 in Adam's gradient.", PAPER)
 def smaller_gap(setup: Setup) -> Measured:
-    """A perceptron with 48 hidden units that learns 400 scanned digits by heart, 800 steps of 16; accuracy on those less
-    accuracy on 997 others. Of four rates and five decays each has those that are best on 400 further digits."""
+    """A perceptron with 48 hidden units that learns 400 scanned digits by heart, 800 steps of 16; accuracy on those
+    less accuracy on 997 others. Of four rates and five decays each has those that are best on 400 further digits."""
     found = curves(setup, "train accuracy"), curves(setup, "test accuracy")
     steps = trained(setup, "adam").steps
     gap = {name: found[0][name] - x for name, x in found[1].items()}

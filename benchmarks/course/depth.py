@@ -42,8 +42,8 @@ def norms(setup: Setup, problem: Problem) -> np.ndarray:
 
 @claim("Through many sigmoid layers the gradient vanishes on its way back to the first.", f"Hochreiter 1991; {GLOROT}")
 def vanishing(setup: Setup) -> Measured:
-    """Eight hidden layers of 32 sigmoids, weights that keep the size of what goes through a linear layer: the norm of the
-    gradient by the kernel of the last hidden layer against that of the first, at the start, as a logarithm."""
+    """Eight hidden layers of 32 sigmoids, weights that keep the size of what goes through a linear layer: the norm of
+    the gradient by the kernel of the last hidden layer against that of the first, at the start, as a logarithm."""
     found = {
         "sigmoid": norms(setup, deep(jax.nn.sigmoid, 1.0)),
         "tanh": norms(setup, deep(jnp.tanh, 1.0)),
@@ -59,8 +59,8 @@ def vanishing(setup: Setup) -> Measured:
 
 @claim("Where the weights are too large the gradient explodes.", f"Bengio, Simard and Frasconi 1994; {GLOROT}")
 def exploding(setup: Setup) -> Measured:
-    """Eight hidden layers of 32 ReLUs whose weights are about twice as large as they should be (a gain of 3 for 1.4): the
-    norm of the gradient by the first kernel at the start, against that with the right weights; as a logarithm."""
+    """Eight hidden layers of 32 ReLUs whose weights are about twice as large as they should be (a gain of 3 for 1.4):
+    the norm of the gradient by the first kernel at the start, against that with the right weights; as a logarithm."""
     large, right = (np.log10(norms(setup, deep(jax.nn.relu, gain))[:, 0]) for gain in (3.0, 2**0.5))
     what = "log10 of the gradient's norm"
     return [Contrast(what, "gain 3", large, "gain 1.4", right, higher_is_better=True)], []
@@ -105,8 +105,8 @@ def residual_cures(setup: Setup) -> Measured:
     "Pascanu, Mikolov and Bengio 2013, arXiv:1211.5063",
 )
 def clipping_widens_the_valley(setup: Setup) -> Measured:
-    """32 tanh units that read a scanned digit in 32 steps of two pixels, the recurrent weights 1.5 times a rotation, 300
-    steps of plain descent on 16 digits each; 17 rates from 0.001 to 10, four to a decade: how many decades of them come
+    """32 tanh units that read a scanned digit in 32 steps of two pixels, the recurrent weights 1.5 times a rotation,
+    300 steps of plain descent on 16 digits each; 17 rates from 0.001 to 10, four to a decade: how many decades of them come
     within two points of the best test accuracy, with the norm clipped to 1 and without."""
     problem, plain = reader(pixels=2, gain=READER_GAIN), gradx.sgd(0.1)
     arms = {"clipped": gradx.chain(gradx.clip_by_global_norm(1.0), plain), "as it is": plain}

@@ -88,7 +88,9 @@ def accelerates_with_the_whole_set(setup: Setup) -> Measured:
     """A perceptron with 32 hidden units on 1,437 scanned digits, all at every step: steps until the training loss is
     0.1. Each with the best of its rates."""
     curves, steps = on_digits(setup, "batch")
-    return [race(setup, curves, steps, TARGET)], [Panel("all digits at each step: training loss", steps, curves, log="y")]
+    return [race(setup, curves, steps, TARGET)], [
+        Panel("all digits at each step: training loss", steps, curves, log="y")
+    ]
 
 
 @claim(
@@ -99,7 +101,9 @@ def accelerates_with_the_whole_set(setup: Setup) -> Measured:
 def accelerates_with_mini_batches(setup: Setup) -> Measured:
     """The same with 32 digits at each step."""
     curves, steps = on_digits(setup, "mini-batch")
-    return [race(setup, curves, steps, TARGET)], [Panel("32 digits at each step: training loss", steps, curves, log="y")]
+    return [race(setup, curves, steps, TARGET)], [
+        Panel("32 digits at each step: training loss", steps, curves, log="y")
+    ]
 
 
 @functools.cache
@@ -164,8 +168,8 @@ def ends(setup: Setup, depth: int, name: str) -> np.ndarray:
 
 @claim("Momentum is what makes deeper nets train well.", "Sutskever et al. 2013, ICML")
 def trains_deeper_nets(setup: Setup) -> Measured:
-    """Eight hidden layers of 32 tanh units on scanned digits, 500 steps of 32: the mean loss of the last 100 steps, each
-    with the best of its rates."""
+    """Eight hidden layers of 32 tanh units on scanned digits, 500 steps of 32: the mean loss of the last 100 steps,
+    each with the best of its rates."""
     curves = {name: by_depth(setup, DEPTHS[-1], name)[0] for name in OPTIMIZERS}
     panel = Panel("eight hidden layers: loss", by_depth(setup, DEPTHS[-1], "sgd")[1], curves, log="y")
     pair = (ends(setup, DEPTHS[-1], name) for name in ("momentum", "sgd"))

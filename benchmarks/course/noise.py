@@ -23,7 +23,7 @@ TESTED = 997
 
 
 def bumpy(x: jax.Array) -> jax.Array:
-    """Return Rastrigin's function with hills of 2, the mean over the coordinates: 0 at 0, a minimum near each integer."""
+    """Return Rastrigin's function with hills of 2, the mean over coordinates: 0 at 0, a minimum near each integer."""
     return jnp.mean(jnp.sum(x**2 + 1 - jnp.cos(2 * jnp.pi * x), axis=-1)) / DIMENSIONS
 
 
@@ -50,7 +50,8 @@ def descent(noise: float, starts: int = STARTS) -> Problem:
 )
 def noise_leaves_poor_minima(setup: Setup) -> Measured:
     """Rastrigin's function in ten dimensions, with a local minimum near each whole number; 64 starts for every seed.
-    The mean value at the end, with Gaussian noise on the gradient that fades out, and without; one rate, 2,000 steps."""
+    The mean value at the end, with Gaussian noise on the gradient that fades out, and without; one rate.
+    2,000 steps."""
     found = {
         name: train(setup, descent(size), gradx.sgd(RATE), {"learning_rate": [RATE]}, STEPS, tuning=())
         for name, size in {"with noise": NOISE, "without": 0.0}.items()
@@ -83,7 +84,8 @@ def compared(setup: Setup, widths: tuple[int, ...], name: str, *, tuned: str, hi
 )
 def mini_batches_leave_poor_minima(setup: Setup) -> Measured:
     """A perceptron so narrow (four hidden units) that where it ends depends on where it starts, on 400 scanned digits:
-    the training loss after 1,500 steps of 16 digits against as many of all 400; each with a cosine and its best rate."""
+    the training loss after 1,500 steps of 16 digits against as many of all 400; each with a cosine and the best of
+    its rates."""
     curves = compared(setup, NARROW, "train loss", tuned="train loss", higher=False)
     steps = networks(setup, "batch", NARROW).steps
     pair = curves["mini-batch"][:, -1], curves["batch"][:, -1]

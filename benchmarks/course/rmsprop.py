@@ -74,8 +74,8 @@ def moving_targets(setup: Setup) -> Measured:
     f"{LECTURE}: a running mean of squares makes rprop work with mini-batches",
 )
 def noisy_gradients(setup: Setup) -> Measured:
-    """The same network, on 400 digits, four at each of 800 steps, 30 % of them with a label drawn at random: accuracy on
-    997 digits with right labels. The rate is the one that is best on 400 further digits."""
+    """The same network, on 400 digits, four at each of 800 steps, 30 % of them with a label drawn at random: accuracy
+    on 997 digits with right labels. The rate is the one that is best on 400 further digits."""
     plain = perceptron(batch=NOISY_BATCH, sets=dict(zip(("train", "valid", "test"), few_digits(), strict=True)))
 
     def sample(key: jax.Array, number: jax.Array) -> Rows:

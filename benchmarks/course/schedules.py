@@ -88,7 +88,7 @@ def steep(setup: Setup, name: str) -> Trained:
 
 
 def highest(accuracies: np.ndarray) -> np.ndarray:
-    """Return the logarithm of the highest rate that is good: within two points of the best; [rates, seeds] to [seeds]."""
+    """Return the logarithm of the highest rate within two points of the best accuracy; [rates, seeds] to [seeds]."""
     known = np.nan_to_num(accuracies)
     good = known >= known.max(0) - GOOD
     return np.log10(HIGH)[len(HIGH) - 1 - good[::-1].argmax(0)]
@@ -96,8 +96,8 @@ def highest(accuracies: np.ndarray) -> np.ndarray:
 
 @claim("Warmup allows higher rates.", "Goyal et al. 2017, arXiv:1706.02677; Gotmare et al. 2019, arXiv:1810.13243")
 def warmup_allows_higher_rates(setup: Setup) -> Measured:
-    """Adam, four hidden layers of 32, 300 steps, 13 rates from 0.001 to 1, four to a decade: the highest, as a logarithm
-    to the base 10, that comes within two points of the best test accuracy."""
+    """Adam, four hidden layers of 32, 300 steps, 13 rates from 0.001 to 1, four to a decade: the highest, as a
+    logarithm to the base 10, that comes within two points of the best test accuracy."""
     ends = {name: steep(setup, name).ends("test accuracy") for name in ("warmup", "constant")}
     panel = Panel("Adam: test accuracy", HIGH, {name: x.T for name, x in ends.items()}, "highest rate", "x")
     pair = [highest(x) for x in ends.values()]

@@ -1,6 +1,7 @@
 """What the claims train: small networks on real digits, all rates and seeds of an optimizer as one program."""
 
 import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ import numpy as np
 
 import gradx
 from benchmarks.course.claim import Setup
-from benchmarks.tasks.tabular import CLASSES, FEATURES, TEST_ROWS, Rows, table
+from benchmarks.tasks.tabular import CLASSES, FEATURES, Rows, table
 from gradx import GradientTransformation, losses
 
 TUNING_SEEDS = (1000, 1001)
@@ -133,7 +134,7 @@ def few_digits() -> tuple[Rows, Rows, Rows]:
     """Return 400 rows to train on, 400 to choose by and 997 to test."""
     whole = Rows(*(jnp.concatenate(x) for x in zip(*digits(), strict=True)))
     cuts = (0, FEW, 2 * FEW, len(whole.label))
-    first, second, third = (Rows(*(x[a:b] for x in whole)) for a, b in zip(cuts, cuts[1:], strict=False))
+    first, second, third = (Rows(*(x[a:b] for x in whole)) for a, b in itertools.pairwise(cuts))
     return first, second, third
 
 
