@@ -121,20 +121,21 @@ def steps_in_sequence(setup: Setup) -> Measured:
 @claim(
     "The memory that a step takes grows with the batch.",
     BOOK,
-    "A count, the same for every seed: what XLA says that the compiled gradient needs beside its inputs and results.",
+    "A count, the same for every seed.",
 )
 def memory(setup: Setup) -> Measured:
-    """Temporary bytes of the compiled gradient of that perceptron, by the number of rows that it is given."""
+    """Bytes of parameters, batch and temporaries, as XLA counts them for the compiled gradient of that perceptron, by
+    the number of rows that it is given."""
 
-    def temporary(size: int) -> float:
+    def bytes_of(size: int) -> float:
         problem: Problem = perceptron()
         start = problem.start(jax.random.key(0))
         rows = Rows(*(x[:size] for x in digits()[0]))
         analysis = jax.jit(jax.grad(problem.loss)).lower(start, rows).compile().memory_analysis()
-        return float(analysis.temp_size_in_bytes) if analysis else float("nan")
+        return float(analysis.temp_size_in_bytes + analysis.argument_size_in_bytes) if analysis else float("nan")
 
-    counts = {name: [temporary(size)] * len(setup.seeds) for name, size in SIZES.items()}
-    what, style = "temporary bytes of a gradient", ",.0f"
+    counts = {name: [bytes_of(size)] * len(setup.seeds) for name, size in SIZES.items()}
+    what, style = "bytes for a gradient", ",.0f"
     return [
         Contrast(what, a, counts[a], b, counts[b], style=style)
         for a, b in (("mini-batch", "batch"), ("stochastic", "mini-batch"))

@@ -106,8 +106,8 @@ def residual_cures(setup: Setup) -> Measured:
 )
 def clipping_widens_the_valley(setup: Setup) -> Measured:
     """32 tanh units that read a scanned digit in 32 steps of two pixels, the recurrent weights 1.5 times a rotation,
-    300 steps of plain descent on 16 digits each; 17 rates from 0.001 to 10, four to a decade: how many decades of them come
-    within two points of the best test accuracy, with the norm clipped to 1 and without."""
+    300 steps of plain descent on 16 digits each; 17 rates from 0.001 to 10, four to a decade: how many decades of
+    them come within two points of the best test accuracy, with the norm clipped to 1 and without."""
     problem, plain = reader(pixels=2, gain=READER_GAIN), gradx.sgd(0.1)
     arms = {"clipped": gradx.chain(gradx.clip_by_global_norm(1.0), plain), "as it is": plain}
     rates = {"learning_rate": list(READER_RATES)}

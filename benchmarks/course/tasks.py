@@ -61,38 +61,38 @@ def row(name: str, task: str, choices: Sequence[str], said: str, source: str) ->
     return measured
 
 
-CLAIMS = (
-    row(
+ROWS = (
+    (
         "general",
         "tabular",
         ("adam", "adamw"),
         "For most work: Adam or AdamW.",
         "Kingma and Ba 2015, arXiv:1412.6980; Loshchilov and Hutter 2019, arXiv:1711.05101",
     ),
-    row(
+    (
         "images",
         "images",
         ("adamw", "momentum"),
         "For images: AdamW, or descent with momentum.",
         "Loshchilov and Hutter 2019, arXiv:1711.05101; He et al. 2016, arXiv:1512.03385",
     ),
-    row("language", "language", ("adamw",), "For language: AdamW.", "Touvron et al. 2023, arXiv:2302.13971"),
-    row(
+    ("language", "language", ("adamw",), "For language: AdamW.", "Touvron et al. 2023, arXiv:2302.13971"),
+    (
         "reinforcement_learning",
         "control",
         ("adam",),
         "For reinforcement learning: Adam.",
         "Schulman et al. 2017, arXiv:1707.06347",
     ),
-    row("recurrent", "recurrent", ("rmsprop",), "For recurrent nets: RMSProp.", "Graves 2013, arXiv:1308.0850"),
-    row(
+    ("recurrent", "recurrent", ("rmsprop",), "For recurrent nets: RMSProp.", "Graves 2013, arXiv:1308.0850"),
+    (
         "very_large_data",
         "stream",
         ("momentum",),
         "For very large data: descent with momentum.",
         "Bottou 2010, doi:10.1007/978-3-7908-2604-3_16",
     ),
-    row(
+    (
         "adversarial_nets",
         "gan",
         ("adam-0.5", "adam"),
@@ -100,3 +100,5 @@ CLAIMS = (
         "Radford, Metz and Chintala 2016, arXiv:1511.06434, with β₁ = 0.5; Kingma and Ba 2015, with 0.9",
     ),
 )
+"""Of each: its name, the race, the textbook's choices, what is said, and where."""
+CLAIMS = tuple(row(*x) for x in ROWS)
