@@ -28,7 +28,7 @@ PAPER = "Loshchilov and Hutter 2019, arXiv:1711.05101"
 @functools.cache
 def trained(setup: Setup, name: str) -> Trained:
     """Return trainings with every rate and every decay; Adam alone with every rate."""
-    problem = perceptron((WIDTH,), 16, sets=dict(zip(("train", "valid", "test"), few_digits(), strict=True)))
+    problem = perceptron(WIDTH, 16, sets=dict(zip(("train", "valid", "test"), few_digits(), strict=True)))
     if name == "adam":
         return train(setup, problem, gradx.adam(0.1), {"learning_rate": RATES}, STEPS)
     values = gradx.tune.grid(learning_rate=RATES, weight_decay=DECAYS[name])

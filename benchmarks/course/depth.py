@@ -26,7 +26,7 @@ GLOROT = "Glorot and Bengio 2010, Understanding the difficulty of training deep 
 
 def deep(activation: Callable, gain: float, *, residual: bool = False) -> Problem:
     """Return eight hidden layers of 32 on scanned digits."""
-    return perceptron((WIDTH,) * DEPTH, gain=gain, activation=activation, residual=residual)
+    return perceptron(WIDTH, depth=DEPTH, gain=gain, activation=activation, residual=residual)
 
 
 def norms(setup: Setup, problem: Problem) -> np.ndarray:
@@ -35,7 +35,8 @@ def norms(setup: Setup, problem: Problem) -> np.ndarray:
     @jax.jit
     def of(key: jax.Array) -> jax.Array:
         gradients = jax.grad(problem.loss)(problem.start(key), digits()[0])
-        return jnp.stack([jnp.linalg.norm(x["kernel"]) for x in gradients[:-1]])
+        first, others = jnp.linalg.norm(gradients["first"]["kernel"]), gradients["hidden"]["kernel"]
+        return jnp.append(first, jnp.sqrt(jnp.sum(others**2, axis=(1, 2))))
 
     return np.stack([of(jax.random.key(seed)) for seed in setup.seeds])
 

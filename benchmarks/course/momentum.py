@@ -156,7 +156,7 @@ def damps_at_the_same_rate(setup: Setup) -> Measured:
 @functools.cache
 def by_depth(setup: Setup, depth: int, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the curve of a tanh network with so many hidden layers, and the steps."""
-    problem = perceptron((32,) * depth, gain=1.0, activation=jnp.tanh, sets={"train": digits()[0]})
+    problem = perceptron(depth=depth, gain=1.0, activation=jnp.tanh, sets={"train": digits()[0]})
     found = train(setup, problem, OPTIMIZERS[name], {"learning_rate": DEEP_RATES[name]}, DEEP_STEPS)
     return found.of("online", found.best("online", last=LAST)), found.steps
 

@@ -15,7 +15,7 @@ DIMENSIONS, STARTS = 10, 64
 STEPS = 2000
 NOISE = 12.0
 RATE = 0.01
-NARROW, WIDE = (4,), (64,)
+NARROW, WIDE = 4, 64
 BATCHES = {"batch": 400, "mini-batch": 16}
 NETWORK_STEPS = 1500
 RATES = {"batch": [0.1, 0.3, 1.0, 3.0], "mini-batch": [0.03, 0.1, 0.3, 1.0]}
@@ -64,17 +64,17 @@ def noise_leaves_poor_minima(setup: Setup) -> Measured:
 
 
 @functools.cache
-def networks(setup: Setup, size: str, widths: tuple[int, ...]) -> Trained:
+def networks(setup: Setup, size: str, width: int) -> Trained:
     """Return descent of a perceptron on 400 digits, with a cosine."""
-    problem = perceptron(widths, BATCHES[size], sets=dict(zip(("train", "valid", "test"), few_digits(), strict=True)))
+    problem = perceptron(width, BATCHES[size], sets=dict(zip(("train", "valid", "test"), few_digits(), strict=True)))
     steps = setup.steps(NETWORK_STEPS)
     schedules = [gradx.cosine_decay_schedule(rate, steps) for rate in RATES[size]]
     return train(setup, problem, gradx.sgd(schedules[0]), {"learning_rate": schedules}, NETWORK_STEPS)
 
 
-def compared(setup: Setup, widths: tuple[int, ...], name: str, *, tuned: str, higher: bool) -> dict[str, np.ndarray]:
+def compared(setup: Setup, width: int, name: str, *, tuned: str, higher: bool) -> dict[str, np.ndarray]:
     """Return the curves of both with their best rates: [seeds, looks]."""
-    found = {size: networks(setup, size, widths) for size in BATCHES}
+    found = {size: networks(setup, size, width) for size in BATCHES}
     return {size: x.of(name, x.best(tuned, higher=higher)) for size, x in found.items()}
 
 

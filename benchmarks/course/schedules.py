@@ -83,7 +83,7 @@ def steep(setup: Setup, name: str) -> Trained:
     """Return trainings of a deeper network, without momentum, with rates up to far too high ones."""
     steps = setup.steps(STEPS // 2)
     schedules = [SCHEDULES[name](rate, steps) for rate in HIGH]
-    problem = perceptron((32,) * DEPTH)
+    problem = perceptron(depth=DEPTH)
     return train(setup, problem, gradx.adam(schedules[0]), {"learning_rate": schedules}, STEPS // 2, looks=3, tuning=())
 
 

@@ -138,27 +138,36 @@ def few_digits() -> tuple[Rows, Rows, Rows]:
     return first, second, third
 
 
-def mlp(widths: Sequence[int], *, gain: float = 1.0) -> Callable[[jax.Array], list]:
-    """Return how a perceptron begins: normal weights with variance gain² / inputs, biases zero."""
+def mlp(width: int, depth: int = 1, *, gain: float = 1.0) -> Callable[[jax.Array], dict]:
+    """Return how a perceptron on digits begins: normal weights with variance gain² / inputs, biases zero.
 
-    def start(key: jax.Array) -> list:
-        keys = jax.random.split(key, len(widths) - 1)
-        return [
-            {"kernel": gain * jax.random.normal(k, (n, m)) / n**0.5, "bias": jnp.zeros(m)}
-            for k, n, m in zip(keys, widths, widths[1:], strict=False)
-        ]
+    The hidden layers after the first are stacked, so that a deep network compiles as fast as a shallow one.
+    """
+
+    def layer(key: jax.Array, *shape: int) -> dict:
+        return {"kernel": gain * jax.random.normal(key, shape) / shape[-2] ** 0.5, "bias": jnp.zeros(shape[-1:])}
+
+    def start(key: jax.Array) -> dict:
+        first, hidden, last = jax.random.split(key, 3)
+        layers = {"first": layer(first, FEATURES, width), "last": layer(last, width, CLASSES)}
+        if depth > 1:
+            layers["hidden"] = layer(hidden, depth - 1, width, width) | {"bias": jnp.zeros((depth - 1, width))}
+        return layers
 
     return start
 
 
-def logits(layers: Sequence, x: jax.Array, activation: Callable = jax.nn.relu, *, residual: bool = False) -> jax.Array:
+def logits(layers: dict, x: jax.Array, activation: Callable = jax.nn.relu, *, residual: bool = False) -> jax.Array:
     """Return what a perceptron says; with `residual` each hidden layer but the first adds to what comes in."""
-    for i, layer in enumerate(layers):
-        h = x @ layer["kernel"] + layer["bias"]
-        if i == len(layers) - 1:
-            return h
-        x = x + activation(h) if residual and i else activation(h)
-    return x
+
+    def through(x: jax.Array, layer: dict) -> tuple[jax.Array, None]:
+        h = activation(x @ layer["kernel"] + layer["bias"])
+        return (x + h if residual else h), None
+
+    x = activation(x @ layers["first"]["kernel"] + layers["first"]["bias"])
+    if "hidden" in layers:
+        x, _ = jax.lax.scan(through, x, layers["hidden"])
+    return x @ layers["last"]["kernel"] + layers["last"]["bias"]
 
 
 def cross_entropy(scores: jax.Array, labels: jax.Array) -> jax.Array:
@@ -198,9 +207,10 @@ def batches(rows: Rows, size: int) -> Callable[[jax.Array, jax.Array], Rows]:
 
 
 def perceptron(
-    widths: Sequence[int] = (32,),
+    width: int = 32,
     batch: int = BATCH,
     *,
+    depth: int = 1,
     gain: float = 2**0.5,
     activation: Callable = jax.nn.relu,
     residual: bool = False,
@@ -215,7 +225,7 @@ def perceptron(
     def loss(params: Any, rows: Rows) -> jax.Array:
         return cross_entropy(scores(params, rows.features), rows.label)
 
-    start = mlp((FEATURES, *widths, CLASSES), gain=gain)
+    start = mlp(width, depth, gain=gain)
     return Problem(start, batches(sets["train"], batch), loss, judged(scores, **sets))
 
 
