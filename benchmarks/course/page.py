@@ -182,7 +182,8 @@ def _differences(group: Group) -> Figure:
         for contrast in claim.contrasts:
             ratio = float(np.clip(contrast.comparison.ratio, -REACH, REACH))
             word = HOLDS if ratio > 1 else FAILS if ratio < -1 else ""
-            axes.plot([ratio], [at], "o", color=MARKS.get(word, UNTOLD), markersize=6)
+            fill = "none" if contrast.limited else MARKS.get(word, UNTOLD)
+            axes.plot([ratio], [at], "o", color=MARKS.get(word, UNTOLD), markerfacecolor=fill, markersize=6)
             ticks.append((at, f"{contrast.favoured} against {contrast.other}"))
             at += 1
     axes.axvspan(-1, 1, color="0.92", linewidth=0, zorder=0)
@@ -195,5 +196,7 @@ def _differences(group: Group) -> Figure:
     axes.set_xlabel("difference, in units of what is needed to tell it apart")
     kinds = {"speaks for the claim": MARKS[HOLDS], "against it": MARKS[FAILS], "not told apart": UNTOLD}
     handles = [Line2D([], [], marker="o", linestyle="none", color=x) for x in kinds.values()]
-    figure.legend(handles, list(kinds), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    kinds["both at the best value"] = UNTOLD
+    handles.append(Line2D([], [], marker="o", linestyle="none", color=UNTOLD, markerfacecolor="none"))
+    figure.legend(handles, list(kinds), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return figure

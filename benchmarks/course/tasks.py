@@ -38,6 +38,20 @@ def contrasts(race: Race, judged: verdict.Verdict) -> list[Contrast]:
     return found
 
 
+def beside(judged: verdict.Verdict, wider: verdict.Verdict) -> str:
+    """Say what becomes of it against all who raced, where there are more."""
+    rest = len(wider.comparisons) - len(judged.comparisons)
+    if not rest:
+        return ""
+    others = ", ".join(x.other for x in wider.deciding)
+    answer = {
+        verdict.YES: f"it is the best of all, {others} the closest",
+        verdict.NO: f"it is not the best: {others} is better",
+        verdict.CEILING: f"the best value is reached by {others} too",
+    }.get(wider.answer, f"it is not told apart from {others}")
+    return f"Against all who raced, {rest} more, {answer}."
+
+
 def row(name: str, task: str, choices: Sequence[str], said: str, source: str) -> Callable[[Setup], tuple]:
     """Return the function that reads a row of the table from its race."""
 
@@ -50,12 +64,7 @@ def row(name: str, task: str, choices: Sequence[str], said: str, source: str) ->
             f"The race `{task}`, {race.title}: {race.steps} steps of {race.step}, every optimizer with the best of five"
             f" rates and the same schedule; against the others that a course compares."
         )
-        rest = len(wider.comparisons) - len(judged.comparisons)
-        said_wider = f'Against all who raced, {rest} more: "{wider.answer}"' + (
-            f", by {wider.deciding[0].other}." if wider.deciding else "."
-        )
-        remark = said_wider if rest else ""
-        return Claim(name, said, source, here, contrasts(race, judged), remark), []
+        return Claim(name, said, source, here, contrasts(race, judged), beside(judged, wider)), []
 
     measured.__name__ = name
     return measured
