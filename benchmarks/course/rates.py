@@ -66,8 +66,8 @@ def too_high_never_improves(setup: Setup) -> Measured:
     "Nesterov 2004, Introductory lectures on convex optimization, section 1.2.3; LeCun et al. 1998, Efficient BackProp",
 )
 def edge(setup: Setup) -> Measured:
-    """A quadratic in 20 dimensions with the largest curvature 1: its value after 400 steps against that at the start, as
-    logarithms to the base 10, with rates of 1.9 and of 2.1."""
+    """A quadratic in 20 dimensions with the largest curvature 1: its value after 400 steps against that at the start,
+    as logarithms to the base 10, with rates of 1.9 and of 2.1."""
     rates = {"learning_rate": [0.95 * EDGE, 1.05 * EDGE]}
     found = train(setup, bowl(), gradx.sgd(0.1), rates, EDGE_STEPS, tuning=(), before=True)
     below, above = (found.of("value", i) for i in (0, 1))
