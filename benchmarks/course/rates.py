@@ -35,8 +35,8 @@ def trained(setup: Setup) -> Trained:
 @claim(
     "A learning rate too high makes training diverge.",
     BOOK,
-    "It does not run away to infinity: the first steps switch the ReLUs off for good, and then nothing moves but the bias"
-    " of the logits.",
+    "It does not run away to infinity: the first steps switch the ReLUs off for good, and then nothing moves but the"
+    " bias of the logits.",
 )
 def too_high_diverges(setup: Setup) -> Measured:
     """Plain descent of a perceptron with 32 hidden units on scanned digits, with a hundred times a good rate (30 for
