@@ -10,7 +10,11 @@ from gradx.testing import assert_close
 from tests.histories import covariance, departs, history, kronecker, last_state, normal, rotation
 
 EVERY = [gradx.scale_by_soap, gradx.scale_by_kl_shampoo, gradx.scale_by_kl_soap]
-each = pytest.mark.parametrize("make", EVERY, ids=lambda make: make.__name__)
+each = pytest.mark.parametrize(
+    "make",
+    [*EVERY[:2], pytest.param(EVERY[2], marks=pytest.mark.slow)],  # the Adam of the first, the bases of the second
+    ids=lambda make: make.__name__,
+)
 
 
 # What it reduces to
