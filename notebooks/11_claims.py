@@ -30,11 +30,9 @@ from scipy import stats
 ROOT = next(folder for folder in Path.cwd().parents if (folder / "benchmarks" / "results").is_dir())
 sys.path.insert(0, str(ROOT))  # the claims are no part of the package: they are found in the clone
 
-import gradx
 from benchmarks import claims
 from benchmarks.course import momentum
-from benchmarks.course.claim import RULE, VERDICTS, Contrast, Setup
-from benchmarks.course.training import perceptron, train
+from benchmarks.course.claim import RULE, VERDICTS, Setup
 from benchmarks.results import markdown_table
 from gradx import viz
 
@@ -107,9 +105,7 @@ Image(ROOT / "benchmarks" / "results" / "claims" / "adam.png", width=900)
 
 # %%
 wide = kept["adam"].claims[0]
-spread = [
-    [x.other, f"{np.mean(x.theirs):.2f}", f"{np.mean(x.mine):.2f}", x.comparison.answer] for x in wide.contrasts
-]
+spread = [[x.other, f"{np.mean(x.theirs):.2f}", f"{np.mean(x.mine):.2f}", x.comparison.answer] for x in wide.contrasts]
 Markdown(markdown_table(["against", "its decades", "Adam's", "is Adam's wider?"], spread))
 
 # %% [markdown]
