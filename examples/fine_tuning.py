@@ -62,8 +62,7 @@ def accuracy(params, images, labels):
 def fine_tuner(rate: float, decay: float):
     """Return Adam with the rate for the head, `decay` times as much for each layer below, and nothing for the first."""
     transforms = {name: gradx.adam(rate * decay**depth) for depth, name in enumerate(reversed(LAYERS))}
-    transforms["conv1"] = gradx.set_to_zero()
-    return gradx.partition(transforms, {name: name for name in LAYERS})
+    return gradx.partition({**transforms, "conv1": gradx.set_to_zero()}, {name: name for name in LAYERS})
 
 
 def main(steps: int = 150, pretraining_steps: int = 300, labelled: int = 100, batch_size: int = 50) -> list[float]:

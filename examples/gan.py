@@ -66,7 +66,7 @@ def picture(images) -> str:
 
 def main(steps: int = 3000, batch_size: int = 64, rate: float = 1e-3) -> list[float]:
     """Train both, and return the discriminator's loss of every step."""
-    images = (load_digits().data / 16).astype(np.float32)
+    images = (load_digits(return_X_y=True)[0] / 16).astype(np.float32)
     rngs = nnx.Rngs(0)
     generator, discriminator = network(NOISE, PIXELS, rngs), network(PIXELS, 1, rngs)
     for_generator = nnx.Optimizer(generator, gradx.adam(rate, b1=0.5), wrt=nnx.Param)

@@ -31,7 +31,7 @@ model = hk.transform(bound)
 
 def main(steps: int = 1500, batch_size: int = 64, rate: float = 2e-3) -> list[float]:
     """Train, and return the loss of every step."""
-    images = (np.random.default_rng(0).permutation(load_digits().data) > 7).astype(np.float32)
+    images = (np.random.default_rng(0).permutation(load_digits(return_X_y=True)[0]) > 7).astype(np.float32)
     images, test = images[:1400], images[1400:]
     params = model.init(jax.random.key(0), images[:1])
     is_weight = hk.data_structures.map(lambda module, name, value: name == "w", params)

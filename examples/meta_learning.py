@@ -59,7 +59,7 @@ def mean_loss(meta, key, tasks):
 
 def main(steps: int = 3000, tasks: int = 16, rate: float = 1e-3) -> list[float]:
     """Meta-train, and return the loss of every step, after adaptation to its tasks."""
-    meta = (init_params(jax.random.key(0)), gradx.sgd(0.01, momentum=0.5))
+    meta = (init_params(jax.random.key(0)), gradx.sgd(1e-3, momentum=0.5))
     tx = gradx.chain(gradx.clip_by_global_norm(10.0), gradx.adam(rate))
     state = tx.init(meta)
 
