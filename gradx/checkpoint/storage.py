@@ -160,7 +160,6 @@ def restore(
 
     Args:
       directory: where `save` wrote.
-      tx: the transformation.
       params: the parameters, or `jax.ShapeDtypeStruct`s: they say names, shapes and dtypes, and by their shardings
         where each array goes, also on another mesh than it came from.
       step: which one; then a damaged one is an error.
