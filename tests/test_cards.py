@@ -14,6 +14,7 @@ from gradx.description.formulas import rule
 from tests.zoo import ZOO
 
 VOID = {"br", "polyline"}
+ADAM = "(mu / c1) / (sqrt(nu / c2 + eps_root) + eps)"
 WARMUP = gradx.warmup_cosine_decay_schedule(0.0, 1e-3, 50, 500)
 
 
@@ -124,6 +125,7 @@ def test_bytes_are_those_of_the_state():
     [
         (gradx.scale_by_rms, "nu ← decay · nu + (1 - decay) · |g|²;  u = g / sqrt(nu + eps)"),
         (gradx.add_decayed_weights, "u ← u + weight_decay · p"),
+        (gradx.adam, f"u = -learning_rate · {ADAM};  c1 = 1 - b1^t;  c2 = 1 - b2^t"),
         (gradx.lion, "u = -learning_rate · (sign(b1 · mu + (1 - b1) · g) + weight_decay · p)"),
         (gradx.optimizers.rprop, "u = -step · sign(g)"),
         (gradx.add_cautious_decayed_weights, "u ← u + weight_decay · p where u · p ≥ 0"),
@@ -173,7 +175,7 @@ def test_each_optimizer_says_what_it_does_in_equations():
         (gradx.linear_schedule(1.0, 0.0, 100), 110),
         (gradx.constant_schedule(0.1), 100),
         (gradx.exponential_decay(1.0, 100, 0.9), 400),
-        (gradx.piecewise_constant_schedule(1.0, {100: 0.1, 200: 0.1}), 220),
+        (gradx.piecewise_constant_schedule(1.0, {1000: 0.1, 3000: 0.1}), 3300),
         (gradx.linear_schedule(1.0, 0.0, 100) / 2, 110),
         (gradx.join_schedules([gradx.constant_schedule(1.0), gradx.linear_schedule(1.0, 0.0, 50)], [50]), 110),
     ],
@@ -193,6 +195,11 @@ def test_a_sparkline_is_the_curve():
     assert y[-1] == sparklines.HEIGHT - sparklines.MARGIN
     np.testing.assert_allclose(np.interp(2 + inner * 50 / 110, x, y), sparklines.HEIGHT / 2, atol=0.3)
     assert "currentColor" in drawn  # the dark reads it too
+
+
+def test_ordinary_python_is_called_step_by_step():
+    values = sparklines.sampled(lambda step: 0.5 if step < 10 else 0.25, np.array([0, 9, 10]))
+    assert values.tolist() == [0.5, 0.5, 0.25]
 
 
 def test_a_line_of_what_is_no_number_is_left_out():

@@ -90,7 +90,7 @@ def test_the_finder_draws_itself():
 
 
 GRID = {"learning_rate": [1e-3, 1e-3, 1e-2, 1e-2, 1.0, 1.0], "b1": [0.8, 0.9] * 3}
-SCORES = np.array([[3.0, 1.0], [2.0, 2.0], [0.5, 0.7], [0.4, 0.2], [np.nan, 1.0], [1e9, 1e9]])
+SCORES = np.array([[1.0, 3.0], [2.0, 2.0], [0.5, 0.7], [0.4, 0.2], [np.nan, 1.0], [1e9, 1e9]])
 
 
 def test_a_sweep_draws_itself():

@@ -121,7 +121,10 @@ def _curve(axes: Axes, label: str, values: np.ndarray) -> None:
 
 
 def _mark_step(panels: Sequence[Axes], findings: Sequence[Finding]) -> Line2D:
-    """Draw a line through the step of the last of these findings, and its number above, beside those near it."""
+    """Draw a line through the step of the last of these findings, and its number beside those near it.
+
+    It stands at the foot: there a loss is not that begins high, or that leaps up.
+    """
     step, k = findings[-1].step, len(findings)
     for axes in panels:
         axes.axvline(step, color=ALARM, linewidth=1.0, dashes=(4, 2), zorder=3)
@@ -130,15 +133,17 @@ def _mark_step(panels: Sequence[Axes], findings: Sequence[Finding]) -> Line2D:
     side = 1 if step < (1 - 3 * NEAR) * right else -1  # of the line, where there is room
     panels[0].annotate(
         str(k),
-        (step, 1.0),
-        (side * (4 + 9 * near), -2),
+        (step, 0.0),
+        (side * (5 + 11 * near), 3),
         xycoords=("data", "axes fraction"),
         textcoords="offset points",
         color=ALARM,
         weight="bold",
         fontsize=9,
         ha="left" if side > 0 else "right",
-        va="top",
+        va="bottom",
+        zorder=6,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8},
     )
     return Line2D([], [], linestyle="", marker=f"${k}$", markersize=7, color=ALARM)
 
