@@ -21,7 +21,19 @@ os.environ.setdefault("MPLBACKEND", "agg")
 from docs.generator import blocks, content, figures, links, names, navigation
 
 log = logging.getLogger("mkdocs.gradx")
+WIDE = ("howto/", "choose/races", "choose/cost", "coming-from/torch", "coming-from/keras", "gallery/")
+"""Pages whose code or tables take the place of the list of contents."""
 _printed: dict[str, list[str]] = {}
+
+
+SHIM = "assets/iframe-worker/shim.js"
+"""Lets search run from a folder; the theme would fetch it from another host."""
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Take the shim that lies in the sources."""
+    config.extra["polyfills"] = [SHIM if "iframe-worker" in x else x for x in config.extra.get("polyfills", [])]
+    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -42,6 +54,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Show what blocks print; make links of names."""
     path = page.file.src_uri
+    if path.startswith(WIDE):
+        page.meta.setdefault("hide", ["toc"])
     if path in _printed:
         markdown = blocks.shown(markdown, _printed[path])
     linked, unknown = links.linked(figures.filled(markdown), path)

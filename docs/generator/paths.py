@@ -24,7 +24,7 @@ SIZE = 200
 """Of a panel, in units of the picture."""
 MARGIN = 0.6
 """How far outside of the window a path is followed, in windows."""
-GRID = 90
+GRID = 240
 LEVELS = 11
 LOWEST = 0.13
 FAR = 1e6
@@ -113,9 +113,9 @@ def _line(points: np.ndarray, least: float = 0.5) -> str:
 
 
 def picture(name: Name) -> str:
-    """Return the three panels of an optimizer as one SVG element with a caption."""
+    """Return the three panels of an optimizer, side by side where there is room."""
     panels = []
-    for i, surface in enumerate(SHOWN):
+    for surface in SHOWN:
         found = path(name, surface)
         points = np.asarray(found["points"])
         inside = np.all(np.abs(_placed(points, surface) - SIZE / 2) <= SIZE * (0.5 + MARGIN), axis=1)
@@ -129,16 +129,12 @@ def picture(name: Name) -> str:
         dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.7"/>' for x, y in line[:: STEPS // 24])
         end = f"{found['end']:.2g}" if math.isfinite(found["end"]) else "diverged"
         panels.append(
-            f'<svg x="{i * (SIZE + 16)}" width="{SIZE}" height="{SIZE}" viewBox="0 0 {SIZE} {SIZE}">'
+            f'<svg role="img" aria-label="{name.short} on {surface}" viewBox="0 0 {SIZE} {SIZE + 22}">'
+            f'<svg width="{SIZE}" height="{SIZE}" viewBox="0 0 {SIZE} {SIZE}">'
             f'<path class="contour" d="{_contours(surface)}"/>'
             f'{stars}<path class="way" d="{_line(line)}"/><g class="dots">{dots}</g>'
             f'<circle class="start" cx="{start[0]:.1f}" cy="{start[1]:.1f}" r="4"/></svg>'
-            f'<text class="label" x="{i * (SIZE + 16)}" y="{SIZE + 17}">'
-            f"{surface}: rate {found['rate']:g}, ends {end}</text>"
+            f'<text class="label" x="0" y="{SIZE + 16}">'
+            f"{surface}: rate {found['rate']:g}, ends {end}</text></svg>"
         )
-    width, height = 3 * SIZE + 32, SIZE + 26
-    title = f"The path of {name.short} on three surfaces, {STEPS} steps"
-    return (
-        f'<svg class="paths" role="img" aria-label="{title}" viewBox="0 0 {width} {height}">'
-        f"<title>{title}</title>{''.join(panels)}</svg>"
-    )
+    return f'<div class="paths">{"".join(panels)}</div>'
