@@ -168,11 +168,11 @@ def _own(module: str, name: str) -> str:
 
 
 def _table(many: list[Peer], there: str) -> list[str]:
-    lines = [f"| {there} | gradx | |", "| --- | --- | --- |"]
+    lines = ['<div class="peers" markdown="1">', "", f"| {there} | gradx | |", "| --- | --- | --- |"]
     lines += [
         f"| `{_code(peer.theirs)}` | {f'`{_code(peer.ours)}`' if peer.ours else ''} | {peer.note} |" for peer in many
     ]
-    return [*lines, ""]
+    return [*lines, "", "</div>", ""]
 
 
 def _code(text: str) -> str:

@@ -128,8 +128,13 @@ def recipes_page() -> str:
     for name, (recipe, task, model) in SUGGESTIONS.items():
         found = parse(recipe)
         race = next((key for key, value in KIND.items() if value == name), None)
-        lines += [f"## {name}", "", f"For {task}: {model}. {linked(escaped(found.summary))}", ""]
-        lines += ["```text", _wrapped(str(recipe(1000).expand())), "```", ""]
+        lines += [
+            f"## {name}",
+            "",
+            f"For {task}: {model}. {linked(escaped(found.summary.removeprefix('Return ')))}",
+            "",
+        ]
+        lines += ["```{ .text .output }", _wrapped(str(recipe(1000).expand())), "```", ""]
         if race in rows:
             cells = rows[race]
             lines += [

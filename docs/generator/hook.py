@@ -66,7 +66,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_post_build(config: MkDocsConfig, **kwargs: Any) -> None:
-    """Every public name has its place on a page that was built."""
+    """Every page of the navigation was built, and every public name has its place on one."""
+    for path in navigation.paths_of(config.nav):
+        if not Path(config.site_dir, path).with_suffix(".html").exists():
+            log.warning("%s is in the navigation and was not built", path)
     for name in names.public().values():
         built = Path(config.site_dir, f"{name.page}.html")
         if not built.exists() or not re.search(rf'id="?{re.escape(name.dotted)}["\s>]', built.read_text()):

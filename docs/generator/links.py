@@ -34,6 +34,8 @@ def linked(text: str, path: str) -> tuple[str, list[str]]:
         if not ours and not in_reference:
             return found[0]
         name = names.find(code)
+        if name is None and in_reference and not ours:  # a neighbour on the page
+            name = names.public().get(f"gradx.{posixpath.basename(path).removesuffix('.md')}.{code}")
         if name is None or (not ours and (name.thing is None or not callable(name.thing) or "." in code)):
             if ours and not code.startswith(OTHERS) and code not in ("gradx.__version__", "gradx.x"):
                 unknown.append(code)

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from docs.generator import names
 
@@ -72,3 +73,10 @@ def _reference(pages: dict[str, str]) -> list:
     entries.append({"Optimizers": ["reference/optimizers/index.md", *({Path(p).stem: p} for p in optimizers)]})
     entries += [{names.title(space): f"reference/{space}.md"} for space in names.namespaces() if space != "optimizers"]
     return entries
+
+
+def paths_of(nav: Any) -> list[str]:
+    """Return the pages of a navigation."""
+    if isinstance(nav, str):
+        return [nav]
+    return [path for entry in (nav.values() if isinstance(nav, dict) else nav) for path in paths_of(entry)]

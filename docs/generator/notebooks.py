@@ -11,7 +11,7 @@ import nbformat
 from docs.generator.kept import ROOT
 
 FOLDER = ROOT / "notebooks"
-_GOAL = re.compile(r"\*\*Goal\*\*:\s*(?P<goal>.*?)\s*\*\*Time\*\*:\s*(?P<time>[^.\n]*)", re.S)
+_GOAL = re.compile(r"\*\*Goal\*\*:\s*(?P<goal>.*?)\s*\*\*Time\*\*:\s*(?P<time>[^.]*)", re.S)
 _SEEN = re.compile(r"\s+What\s+you\s+should\s+see:\s+(.*?)(?=\n\n|\Z)", re.S)
 """The answer to an exercise, which a page folds."""
 _LONGEST = 4000
@@ -67,6 +67,7 @@ def _linked(text: str) -> str:
         text,
     )
     text = re.sub(r"\[([^\]]+)\]\(\.\./[^)]*\)", r"\1", text)
+    text = re.sub(r"^(\$\$.+\$\$)\n(?=\S)", r"\1\n\n", text, flags=re.M)  # a formula is a paragraph
     text = _SEEN.sub(
         lambda found: '\n\n??? success "What you should see"\n\n' + indent(_sentence(found[1]), "    "), text
     )
