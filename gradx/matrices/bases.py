@@ -38,7 +38,7 @@ def mean_leaf(g, mu, is_turned, *, b1, c, c_turned, at_start):
 
     Were it in mu and not in nu, the second update would divide numbers by others, as near to 0 as they like.
     """
-    mu = b1 * mu + jnp.where(is_turned & at_start, 0, 1 - b1) * g
+    mu = b1 * mu + jnp.where(is_turned, jnp.where(at_start, 0, 1 - b1), 1 - b1) * g
     return mu / jnp.where(is_turned, c_turned, c), mu
 
 
