@@ -62,7 +62,11 @@ ROWS = {
     ),
     "nnx_cnn": Row({"steps": 15, "batch_size": 16}),
     "numpyro_svi": Row({"steps": 100}),
-    "physics_informed": Row({"steps": 40, "lbfgs_steps": 15, "points": 40}, same=40, is_dear=True),  # the line searches differ
+    "physics_informed": Row(
+        {"steps": 40, "lbfgs_steps": 15, "points": 40},
+        same=40,  # gradx's L-BFGS searches its steps in another way
+        is_dear=True,
+    ),
     "ppo": Row({"steps": 4}, falls=False),
     "sweep": Row(TINY_SWEEP, {"adamw": peers.swept_adamw, "tune": peers.tune}),
     "zero1": Row({"steps": 30, "batch_size": 32, "peak": 1e-2}),
