@@ -73,15 +73,15 @@ def main(steps: int = 400, rate: float = 3e-3) -> list[float]:
     before = train(model, gradx.adamw(rate), BASE, images[train_rows], labels[train_rows], steps)
     print(f"pretrained: upright {accuracy(model, images[test_rows], labels[test_rows]):.1%}", end="   ")
     print(f"upside down {accuracy(model, turned[test_rows], labels[test_rows]):.1%}")
-    base = nnx.state(model, BASE)
+    base = jax.tree.leaves(nnx.state(model, BASE))
 
     tx = gradx.partition({"A": gradx.adam(rate), "B": gradx.adam(4 * rate)}, a_or_b)
     after = train(model, tx, nnx.LoRAParam, turned[train_rows], labels[train_rows], steps)
     share = numbers(model, nnx.LoRAParam) / numbers(model, BASE)
     print(f"adapted: upside down {accuracy(model, turned[test_rows], labels[test_rows]):.1%}", end="   ")
     print(f"with {numbers(model, nnx.LoRAParam):,} numbers, {share:.1%} of the network's")
-    same = jax.tree.map(jnp.array_equal, base, nnx.state(model, BASE))
-    print(f"the network itself is as it was: {all(jax.tree.leaves(same))}")
+    same = map(jnp.array_equal, base, jax.tree.leaves(nnx.state(model, BASE)))
+    print(f"the network itself is as it was: {all(same)}")
     return before + after
 
 
