@@ -132,7 +132,7 @@ def masked(inner: GradientTransformation, mask: Mask) -> Any:
 
 
 @transformation
-def partition(transforms: Mapping[Hashable, GradientTransformation], param_labels: Labels) -> Any:
+def partition(transforms: Mapping[Any, GradientTransformation], param_labels: Labels) -> Any:
     """Apply to each leaf the transformation of its label; a leaf is updated by that one alone.
 
     Args:
