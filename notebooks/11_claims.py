@@ -107,9 +107,7 @@ Image(ROOT / "benchmarks" / "results" / "claims" / "adam.png", width=900)
 
 # %%
 wide = kept["adam"].claims[0]
-spread = [
-    [x.other, f"{np.mean(x.theirs):.2f}", f"{np.mean(x.mine):.2f}", x.comparison.answer] for x in wide.contrasts
-]
+spread = [[x.other, f"{np.mean(x.theirs):.2f}", f"{np.mean(x.mine):.2f}", x.comparison.answer] for x in wide.contrasts]
 Markdown(markdown_table(["against", "its decades", "Adam's", "is Adam's wider?"], spread))
 
 # %% [markdown]
