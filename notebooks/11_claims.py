@@ -30,11 +30,9 @@ from scipy import stats
 ROOT = next(folder for folder in Path.cwd().parents if (folder / "benchmarks" / "results").is_dir())
 sys.path.insert(0, str(ROOT))  # the claims are no part of the package: they are found in the clone
 
-import gradx
 from benchmarks import claims
 from benchmarks.course import momentum
-from benchmarks.course.claim import RULE, VERDICTS, Contrast, Setup
-from benchmarks.course.training import perceptron, train
+from benchmarks.course.claim import RULE, VERDICTS, Setup
 from benchmarks.results import markdown_table
 from gradx import viz
 
@@ -137,6 +135,10 @@ Markdown("\n".join(f"- {claim.said} {claim.remark}" for claim in every if claim.
 # <details><summary>Answer</summary>
 #
 # ```python
+# import gradx
+# from benchmarks.course.claim import Contrast
+# from benchmarks.course.training import perceptron, train
+#
 # ends = {}
 # for name, nesterov in {"nesterov": True, "momentum": False}.items():
 #     tx = gradx.sgd(0.1, momentum=0.9, nesterov=nesterov)
