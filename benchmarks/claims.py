@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(unknown("group", name, course.GROUPS))
     try:
         check_folder(args.out)
-        kept = read(args.out / KEPT)
+        read(args.out / KEPT)
     except Refused as problem:
         parser.error(str(problem))
     catch_interrupts()
@@ -46,9 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     setup = Setup(tuple(range(args.seeds)))
     try:
         for number, name in enumerate(chosen, 1):
-            kept[name] = measure(name, setup, console, f"{number} of {len(chosen)}")
-            write(kept, args.out)
-            pictures.save(picture(kept[name]), args.out / f"{name}.png")
+            group = measure(name, setup, console, f"{number} of {len(chosen)}")
+            write(read(args.out / KEPT) | {name: group}, args.out)  # as it is now: others may measure beside this
+            pictures.save(picture(group), args.out / f"{name}.png")
     except KeyboardInterrupt:
         console.print("interrupted")
         return INTERRUPTED

@@ -135,6 +135,10 @@ Markdown("\n".join(f"- {claim.said} {claim.remark}" for claim in every if claim.
 # <details><summary>Answer</summary>
 #
 # ```python
+# import gradx
+# from benchmarks.course.claim import Contrast
+# from benchmarks.course.training import perceptron, train
+#
 # ends = {}
 # for name, nesterov in {"nesterov": True, "momentum": False}.items():
 #     tx = gradx.sgd(0.1, momentum=0.9, nesterov=nesterov)

@@ -87,12 +87,9 @@ def _deciding(claim: Claim) -> Contrast:
 
 def _figure(contrast: Contrast) -> str:
     show = contrast.metric.show
-    mine, theirs = (show(_mean(x)) for x in (contrast.mine, contrast.theirs))
+    known = (statistics.mean(x) for x in (contrast.mine, contrast.theirs))
+    mine, theirs = (show(x) if np.isfinite(x) else "diverged" for x in known)
     return f"{contrast.quantity}: {contrast.favoured} {mine}, {contrast.other} {theirs}"
-
-
-def _mean(values: Sequence[float]) -> float:
-    return statistics.mean(values)
 
 
 def _spread(contrast: Contrast, values: Sequence[float]) -> str:
@@ -101,7 +98,7 @@ def _spread(contrast: Contrast, values: Sequence[float]) -> str:
         return f"{sum(map(np.isfinite, values))} of {len(values)} seeds did not diverge"
     if min(values) == max(values):
         return show(values[0])
-    return f"{show(_mean(values))} ({show(min(values))} to {show(max(values))})"
+    return f"{show(statistics.mean(values))} ({show(min(values))} to {show(max(values))})"
 
 
 def _origin(group: Group) -> str:
