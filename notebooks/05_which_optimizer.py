@@ -93,7 +93,7 @@ Markdown(report.summary(list(races.values())))
 # %% [markdown]
 # Three answers are "no". On language and on the recurrent network methods of matrices are ahead by far: the recipes go
 # by them now. On the stream AdamW is ahead of momentum. The other rows are not told apart: they leave the textbook
-# standing, and do not confirm it. A mean can say little: momentum on the recurrent task ends anywhere from 1.98 to 3.87.
+# standing, and do not confirm it. A mean can say little: momentum on the recurrent task ends at 1.98 to 3.87.
 #
 # Every dot is one training's end and every bar the median of its seeds; the dashed line is the target, the dotted one
 # the best value that there is. Two seeds fell far behind, momentum's on the recurrent task and AdamW's on control:
