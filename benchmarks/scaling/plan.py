@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec as P
 
 import gradx
-from benchmarks.scaling.trace import bytes_on_device, need
+from benchmarks.scaling.trace import bytes_on_device, need, sent
 from gradx.sharding import state_shardings, zero1
 from gradx.sharding.gradients import closed
 from gradx.sharding.specs import parts_of
@@ -65,17 +65,22 @@ OPTIMIZERS: dict[str, Callable[[], Any]] = {
 
 
 class Planned(NamedTuple):
-    """What a device holds, computes and sends in a step of the optimizer, from its own gradient to new parameters."""
+    """What a device holds, computes and sends in a step of the optimizer, from the gradient to new parameters."""
 
     params: float
     """Bytes of the parameters."""
     state: float
     """Bytes of the optimizer's state."""
+    gradient: float
+    """Bytes of the gradient with which the step begins: of the device's own rows, or under FSDP its part of the sum."""
     step: float
-    """The most bytes during the step: parameters, state, the whole gradient of the device's rows, temporaries."""
+    """The most bytes during the step: parameters, state, gradient, temporaries."""
     flops: float
     sent: Mapping[str, float]
     """Bytes sent, by collective."""
+    passes: float
+    """Bytes sent before, in the forward and the backward pass: under FSDP both gather the parameters, and the second
+    scatters the gradient. What activations take is the model's."""
     whole: int
     """Bytes of state that lie on every device of the data axis, for no axis of them is divided by it."""
 
@@ -89,7 +94,7 @@ def step_of(tx: Any, model: Transformer, layout: str, mesh: Any, dtype: Any = jn
     """Return a step of the optimizer, and the types of its arguments: parameters, state, and gradients.
 
     The gradients have a first axis over the data axis: each device's, of its own rows, and the step begins by making
-    one of them. Under FSDP the model gathers parameters in its forward and backward pass; that is no part of it.
+    one of them. Under FSDP they come scattered: the backward pass does it, layer by layer.
     """
     shapes = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s, dtype), model.params, is_leaf=_is_shape)
     own = jax.tree.map(lambda s: P(*(x if x in mesh.shape else None for x in s)), model.specs, is_leaf=_is_spec)
@@ -101,6 +106,8 @@ def step_of(tx: Any, model: Transformer, layout: str, mesh: Any, dtype: Any = jn
 
     params = jax.tree.map(typed, shapes, parts if layout == "FSDP" else own)
     grads = jax.tree.map(lambda x, spec: typed(x, P(DATA, *spec), (devices,)), shapes, own)
+    if layout == "FSDP":
+        grads = params
     state = jax.tree.map(
         lambda x, sharding: typed(x, sharding.spec),
         jax.eval_shape(tx.init, shapes),
@@ -109,8 +116,9 @@ def step_of(tx: Any, model: Transformer, layout: str, mesh: Any, dtype: Any = jn
     used = zero1(tx) if layout == "ZeRO-1" else tx
 
     def step(params: Any, state: Any, grads: Any) -> tuple[Any, Any]:
-        one = closed(grads, own, own if layout == "data parallel" else parts, mesh, DATA)
-        updates, state = used.update(one, state, params)
+        if layout != "FSDP":
+            grads = closed(grads, own, parts if layout == "ZeRO-1" else own, mesh, DATA)
+        updates, state = used.update(grads, state, params)
         return gradx.apply_updates(params, updates), state
 
     return step, (params, state, grads)
@@ -124,7 +132,13 @@ def plan(tx: Any, model: Transformer, layout: str, sizes: Mapping[str, int]) -> 
     params, state, grads = (sum(map(bytes_on_device, jax.tree.leaves(x))) for x in arguments)
     whole = [x for x in jax.tree.leaves(arguments[1]) if x.ndim and DATA not in str(x.sharding.spec)]
     left = 0 if layout == "data parallel" else sum(map(bytes_on_device, whole))
-    return Planned(params, state, params + state + grads + needed.temporaries, needed.flops, needed.sent, left)
+    passes = 0.0
+    for x in jax.tree.leaves(arguments[0]) if layout == "FSDP" else ():
+        is_split = DATA in str(x.sharding.spec)
+        size = bytes_on_device(x) * (sizes[DATA] if is_split else 1)
+        passes += 3 * sent("all-gather", size, sizes[DATA]) if is_split else sent("all-reduce", size, sizes[DATA])
+    most = params + state + grads + needed.temporaries
+    return Planned(params, state, grads, most, needed.flops, needed.sent, passes, left)
 
 
 def _is_shape(x: Any) -> bool:

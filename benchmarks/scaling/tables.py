@@ -64,26 +64,20 @@ def report(found: dict[str, Any]) -> str:
 def planned(rows: Sequence[dict[str, Any]]) -> str:
     """Write what the optimizer's step will need."""
     lines = [
-        "A step of the optimizer, from each device's own gradient to new parameters, all in float32, on each device.",
-        "`step` is the most that is held at once: parameters, state, the gradient whole, temporaries. Bytes are sent",
-        "around rings. `whole`: state that the data axis does not divide.",
+        "A step of the optimizer, from each device's own gradient (under FSDP its part of the sum) to new parameters, all",
+        "in float32, on each device. `step` is the most that is held at once: parameters, state, gradient, temporaries.",
+        "Bytes are sent around rings; under FSDP `passes` gather parameters twice and scatter the gradient. `whole`:",
+        "state that the data axis does not divide.",
         "",
-        "| model | optimizer | mesh | layout | params GB | state GB | step GB | GFLOP | sent GB | whole GB |",
-        "|---|---|---|---|" + "---:|" * 6,
+        "| model | optimizer | mesh | layout | params GB | state GB | step GB | GFLOP | sent GB | passes GB | whole GB |",
+        "|---|---|---|---|" + "---:|" * 7,
     ]
     for row in rows:
         mesh = " x ".join(f"{name} {size:,}" for name, size in row["mesh"].items())
         sent = ", ".join(f"{name} {row['sent'][name] / 1e9:.2f}" for name in COLLECTIVES if row["sent"].get(name))
         numbers = [f"{row[key] / 1e9:,.2f}" for key in ("params", "state", "step", "flops")]
-        cells = [
-            row["model"],
-            row["optimizer"],
-            mesh,
-            row["layout"],
-            *numbers,
-            sent or "–",
-            f"{row['whole'] / 1e9:,.2f}",
-        ]
+        rest = [f"{row[key] / 1e9:,.2f}" for key in ("passes", "whole")]
+        cells = [row["model"], row["optimizer"], mesh, row["layout"], *numbers, sent or "–", *rest]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
