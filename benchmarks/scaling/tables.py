@@ -7,6 +7,9 @@ import numpy as np
 
 COLLECTIVES = ("all-reduce", "reduce-scatter", "all-gather", "all-to-all", "collective-permute")
 
+PLANNED = ("model", "optimizer", "mesh", "layout", "params GB", "state GB", "step GB", "GFLOP", "sent GB", "passes GB")
+PLANNED += ("whole GB",)
+
 
 def report(found: dict[str, Any]) -> str:
     """Write all tables."""
@@ -64,12 +67,12 @@ def report(found: dict[str, Any]) -> str:
 def planned(rows: Sequence[dict[str, Any]]) -> str:
     """Write what the optimizer's step will need."""
     lines = [
-        "A step of the optimizer, from each device's own gradient (under FSDP its part of the sum) to new parameters, all",
-        "in float32, on each device. `step` is the most that is held at once: parameters, state, gradient, temporaries.",
-        "Bytes are sent around rings; under FSDP `passes` gather parameters twice and scatter the gradient. `whole`:",
-        "state that the data axis does not divide.",
+        "A step of the optimizer, from each device's own gradient (under FSDP its part of the sum) to new parameters,",
+        "all in float32, on each device. `step` is the most that is held at once: parameters, state, gradient,",
+        "temporaries. Bytes are sent around rings; under FSDP the `passes` gather parameters twice and scatter the",
+        "gradient. `whole`: state that the data axis does not divide.",
         "",
-        "| model | optimizer | mesh | layout | params GB | state GB | step GB | GFLOP | sent GB | passes GB | whole GB |",
+        f"| {' | '.join(PLANNED)} |",
         "|---|---|---|---|" + "---:|" * 7,
     ]
     for row in rows:
