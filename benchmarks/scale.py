@@ -25,8 +25,8 @@ from benchmarks.scaling.worker import RATES, Leg
 RESULTS = Path(__file__).parent / "results"
 PROCESSES, DEVICES = (1, 2, 4), 2
 STEPS, BATCH = 48, 16
-WEAK_STEPS, ROWS = 6, 4
-"""Of the table where each device has as many windows, however many devices there are."""
+ROWS = 4
+"""Windows for each device in the table where they do not become fewer with more devices."""
 MESHES = ({"data": 64}, {"data": 1024, "model": 8}, {"data": 1250, "model": 8})
 
 
@@ -58,7 +58,7 @@ def measure(processes: Sequence[int], steps: int) -> dict[str, Any]:
         resumed = {}
         for count in sorted(processes, reverse=True):
             whole = [Leg(*x, BATCH, steps, 0, steps) for x in combinations]
-            weak = [Leg(*x, ROWS * DEVICES * count, steps, 0, WEAK_STEPS) for x in combinations]
+            weak = [Leg(*x, ROWS * DEVICES * count, steps, 0, 1) for x in combinations]
             more = []
             if count == most:
                 more = [zero(name, 0, third, save=path(name, "all")) for name in RATES]

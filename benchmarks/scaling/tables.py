@@ -47,7 +47,7 @@ def report(found: dict[str, Any]) -> str:
         "## Weak scaling",
         "",
         f"{found['rows']} windows for each device. The work of a device stays, and what it sends tends to a bound;",
-        "FLOPs and bytes are of the compiled step.",
+        "FLOPs and bytes are of the compiled step. All processes share one machine's processors: no time is told.",
         "",
         *_by_count(found["weak"], counts, shown, _work),
         "",

@@ -1,9 +1,7 @@
 """One of the processes that train the language task together; `benchmarks.scaling.launch` starts them."""
 
 import json
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,19 +82,17 @@ def build(leg: Leg, mesh: Mesh) -> Program:
 
 
 def run(leg: Leg, program: Program, mesh: Mesh) -> dict[str, Any]:
-    """Train, and return losses, what each device holds, computes and sends, and the median time of a step."""
+    """Train, and return losses, and what each device holds, computes and sends."""
     params, state = (jax.tree.map(lambda x: x.copy(), x) for x in (program.params, program.state))  # they are donated
     if leg.restore:
         params, state = store.restore(
             Path(leg.restore), program.tx, params, shardings=program.shardings, step=leg.first
         )
-    losses, seconds = [], []
+    losses = []
     for i in range(leg.first, leg.last):
         batch = drawn(leg, i, mesh)
-        started = time.perf_counter()
         params, state, value = program.step(params, state, batch)
         losses.append(float(value))
-        seconds.append(time.perf_counter() - started)
     if leg.save:
         store.save(Path(leg.save), leg.last, program.tx, state, params)
     memory, text = program.step.memory_analysis(), program.step.as_text()
@@ -109,7 +105,6 @@ def run(leg: Leg, program: Program, mesh: Mesh) -> dict[str, Any]:
         "flops": program.step.cost_analysis()["flops"],
         "collectives": counts,
         "sent": sent,
-        "seconds": statistics.median(seconds[1:] or seconds),
     }
 
 
@@ -137,6 +132,7 @@ def main() -> None:
     """Join the others, run all legs, and write what was seen."""
     given = json.loads(sys.argv[1])
     jax.config.update("jax_num_cpu_devices", given["devices"])
+    jax.config.update("jax_disable_most_optimizations", True)  # LLVM's: for few steps they take longer than they save
     if given["processes"] > 1:
         jax.distributed.initialize(f"127.0.0.1:{given['port']}", given["processes"], given["process"])
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
