@@ -2,7 +2,7 @@
 
 Processes with two CPU devices each train the language task together, over `jax.distributed` on this machine. Every
 layout must train as one process does; what a device holds and sends comes from the arrays and the compiled step.
-Writes `benchmarks/results/scale.{md,json}`.
+Writes `benchmarks/results/scale.{md,json}`, and plans for larger models to `plan.md`.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from benchmarks.command import Parser, Refused, check_folder, positive
 from benchmarks.results import computer, versions
 from benchmarks.scaling import launch
 from benchmarks.scaling.plan import LAYOUTS, MODELS, OPTIMIZERS, Planned, plan
-from benchmarks.scaling.tables import planned, report
+from benchmarks.scaling.tables import plan_page, planned, report
 from benchmarks.scaling.worker import RATES, Leg
 
 RESULTS = Path(__file__).parent / "results"
@@ -99,7 +99,7 @@ def axis(text: str) -> tuple[str, int]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line: train or plan, print and write."""
     parser = Parser(prog="python -m benchmarks.scale", description="Train on many devices, or plan to.")
-    parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER", help="for scale.{md,json}")
+    parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER", help="for scale.{md,json} and plan.md")
     parser.add_argument("--processes", type=positive, nargs="+", default=PROCESSES, metavar="N", help="two or more")
     parser.add_argument("--steps", type=positive, default=STEPS, metavar="N", help="a multiple of 3 (default 48)")
     parser.add_argument("--plan", action="store_true", help="predict what a step of the optimizer needs, and stop")
@@ -117,8 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise Refused("--processes needs two numbers, --steps a multiple of 3")
     except Refused as problem:
         parser.error(str(problem))
-    found = measure(given.processes, given.steps) | {"plans": plans(given.models, given.optimizers, meshes)}
-    found |= {"versions": versions(), "platform": computer()}
+    (given.out / "plan.md").write_text(plan_page(plans(given.models, given.optimizers, meshes)))
+    found = measure(given.processes, given.steps) | {"versions": versions(), "platform": computer()}
     (given.out / "scale.json").write_text(json.dumps(found, indent=1, default=np.ndarray.tolist) + "\n")
     (given.out / "scale.md").write_text(report(found))
     print(report(found))
