@@ -65,15 +65,16 @@ def plan_page(rows: Sequence[dict[str, Any]]) -> str:
     lines = [
         "# Planned for devices that are not there",
         "",
-        "`python -m benchmarks.scale --plan --models 7B --mesh data=512 model=2`, read from traces over abstract meshes.",
-        "`tests/benchmarks/test_scale.py` holds such plans within 10 % of what XLA says of the compiled step.",
+        "`python -m benchmarks.scale --plan --models 7B --mesh data=512 model=2`, read from traces over abstract meshes",
+        "with explicit axes. `tests/benchmarks/test_scale.py` holds such plans, over one axis, within 10 % of what XLA",
+        "says of the compiled step.",
         "",
         planned(rows),
         "",
         "No size of these models is divided by 1,250: ZeRO-1 and FSDP split nothing there. Choose a power of two.",
         "",
-        "With more devices than matrices of one shape Muon fills its batch up with copies. Where parameters are whole on",
-        "every device the copies are gathered too; under ZeRO-1 and FSDP they stay where they are.",
+        "With more devices than matrices of one shape Muon fills its batch up with copies. Where parameters are whole",
+        "on every device the copies are gathered too; under ZeRO-1 and FSDP they stay where they are.",
     ]
     return "\n".join(lines) + "\n"
 
