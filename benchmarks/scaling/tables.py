@@ -65,9 +65,9 @@ def plan_page(rows: Sequence[dict[str, Any]]) -> str:
     lines = [
         "# Planned for devices that are not there",
         "",
-        "`python -m benchmarks.scale --plan --models 7B --mesh data=512 model=2`, read from traces over abstract meshes",
-        "with explicit axes. `tests/benchmarks/test_scale.py` holds such plans, over one axis, within 10 % of what XLA",
-        "says of the compiled step.",
+        "`python -m benchmarks.scale --plan --models 7B --mesh data=512 model=2`, read from traces over meshes without",
+        "devices, axes explicit. `tests/benchmarks/test_scale.py` holds such plans, over one axis, within 10 % of what",
+        "XLA says of the compiled step.",
         "",
         planned(rows),
         "",
