@@ -1,11 +1,11 @@
 """Train a small network to predict the next byte of Python's own documentation, on all devices of all processes.
 
-    python examples/train.py --layout zero1
+    python examples/many_processes/train.py --layout zero1
 
 On several machines one process runs on each, or one for each GPU, all with the same command: `slurm.sh`,
 `kubernetes.yaml` and `tpu_pod.sh` start them. By hand, the first of two:
 
-    python examples/train.py --coordinator 127.0.0.1:9000 --processes 2 --process 0
+    python examples/many_processes/train.py --coordinator 127.0.0.1:9000 --processes 2 --process 0
 """
 
 import argparse

@@ -1,4 +1,0 @@
-#!/bin/bash
-# TPU=name ZONE=zone examples/tpu_pod.sh: a process on each host of the pod, where this repository lies in ~/gradx.
-gcloud compute tpus tpu-vm ssh "$TPU" --zone "$ZONE" --worker=all \
-  --command "cd gradx && python examples/train.py --cluster --layout fsdp"
