@@ -7,7 +7,7 @@ RACE ?= images
 WORKERS ?= auto
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: demo test test-all lint types suite mutants notebooks results clean
+.PHONY: demo test test-all lint types suite mutants notebooks results docs dist clean
 
 demo: $(VENV)/.demo  ## train a small network on real digits with each optimizer and show who wins
 	$(BIN)/python -m benchmarks.race $(RACE) --no-tune --seeds 1
@@ -36,12 +36,20 @@ notebooks: $(VENV)/.test  ## run the notebooks anew and keep their pictures
 results: $(VENV)/.test  ## regenerate every number that the README quotes
 	$(BIN)/python -m benchmarks.cost
 	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.matrix
 	$(BIN)/python -m benchmarks.minimize
 	$(BIN)/python -m benchmarks.deviations
 	$(BIN)/python -m benchmarks.sweep
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.race all --out benchmarks/results
+	$(BIN)/python -m benchmarks.claims
 	$(BIN)/python -m benchmarks.readme
+
+docs: $(VENV)/.test  ## build the site into site/, strict: open site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+dist: $(VENV)/.test  ## the wheel and the sdist, in dist/
+	$(BIN)/python -m build --no-isolation
 
 # A stamp file says that the environment holds what pyproject.toml and the tested versions ask for.
 $(VENV)/.%: pyproject.toml requirements.txt | $(BIN)/python
@@ -52,4 +60,4 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf .venv .venv-* out .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* out site dist .cache .pytest_cache .ruff_cache .hypothesis

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 import optax
 
 import gradx
@@ -50,7 +50,7 @@ def all_matrices(params: Any) -> Any:
     return jax.tree.map(lambda _: optax.contrib.MuonDimensionNumbers(), params)
 
 
-VALUE = {"value": jnp.float32(1.0)}
+VALUE = {"value": np.float32(1.0)}
 PLAIN = [
     "adabelief", "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamaxw", "adamw", "adan", "amsgrad",
     "fromage", "lamb", "lars", "lion", "nadam", "nadamw", "novograd", "optimistic_gradient_descent", "radam",

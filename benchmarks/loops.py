@@ -6,12 +6,13 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from flax.training.train_state import TrainState
 
 DEPTH, WIDTH = 100, 16
-INPUTS = jnp.ones((8, WIDTH))
+INPUTS = np.ones((8, WIDTH), np.float32)
 Step = Callable[[], Any]
 
 

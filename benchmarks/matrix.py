@@ -29,6 +29,8 @@ COLLECTIVES = re.compile(r" (all-gather|all-reduce|all-to-all|reduce-scatter|col
 SLOW = 20e9
 """FLOPs of a step from which on it is timed `FEW` times: a second and more."""
 FEW = 3
+PRODUCT = 2048
+"""Rows and columns of the product whose speed is taken for the peak."""
 
 
 class Case(NamedTuple):
@@ -111,6 +113,14 @@ def runner(case: Case, tx: Any) -> Any:
     return run
 
 
+def product_peak(repeats: int) -> float:
+    """Return how many FLOPs a second a large product of matrices does here: the most that a step can."""
+    x = jnp.ones((PRODUCT, PRODUCT))
+    product = jax.jit(jnp.matmul)
+    product(x, x).block_until_ready()
+    return 2 * PRODUCT**3 / min(seconds(lambda: product(x, x)) for _ in range(repeats))
+
+
 def measure(repeats: int) -> dict[str, Any]:
     """Return counts and times of every case in both libraries."""
     rows = []
@@ -123,22 +133,25 @@ def measure(repeats: int) -> dict[str, Any]:
             times = min(repeats, FEW) if row["optax"]["flops"] > SLOW else repeats
             row["time"] = paired({library: runner(case, tx) for library, tx in txs.items()}, max(times, 2))
         rows.append(row)
-    return {"versions": versions() | {"optax": optax.__version__}, "platform": computer(), "rows": rows}
+    found = {"versions": versions() | {"optax": optax.__version__}, "platform": computer(), "rows": rows}
+    return found | ({"product_peak": product_peak(repeats)} if repeats else {})
 
 
 def table(results: dict[str, Any]) -> str:
     """Write what was measured as Markdown."""
+    peak = results.get("product_peak")
     around = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     lines = [
         "# What a step of Muon costs",
         "",
         f"`python -m benchmarks.matrix`; {around}; {results['platform']['device']}. A whole step, five steps of",
         f"Newton-Schulz in float32, buffers donated. Collectives over {DEVICES} devices, rows sharded; times in turns,",
-        "medians, and the ratio of those side by side.",
+        "medians, and the ratio of those side by side. The least ms: our FLOPs at the speed of a product",
+        f"of {PRODUCT} x {PRODUCT}" + (f", {peak / 1e9:.0f} GFLOP/s here." if peak else "."),
         "",
         "| matrices | GFLOP | Optax | ratio | GB | Optax | temporary MB | Optax | collectives | Optax"
-        " | ms | Optax | ratio |",
-        "|---|" + "---:|" * 12,
+        " | least ms | ms | Optax | ratio |",
+        "|---|" + "---:|" * 13,
     ]
     for row in results["rows"]:
         ours, theirs, timed = row["gradx"], row["optax"], row.get("time")
@@ -146,6 +159,7 @@ def table(results: dict[str, Any]) -> str:
         cells += [f"{x['bytes'] / 1e9:.1f}" for x in (ours, theirs)]
         cells += [f"{x['temporaries'] / 1e6:.0f}" for x in (ours, theirs)]
         cells += [str(x["collectives"]) for x in (ours, theirs)]
+        cells.append(f"{1000 * ours['flops'] / peak:.0f}" if peak else "–")
         times = (
             [f"{1000 * timed[x]:.0f}" for x in ("gradx", "optax")] + [f"{timed['ratio']:.2f}"] if timed else ["–"] * 3
         )

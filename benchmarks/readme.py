@@ -9,6 +9,7 @@ ROOT = Path(__file__).parent.parent
 TABLES = {
     "race": "benchmarks/results/summary.md",
     "pursuit": "benchmarks/results/language/pursuit.md",
+    "matrix": "benchmarks/results/matrix.md",
     "sweep": "benchmarks/results/sweep.md",
     "cost": "benchmarks/results/cost_short.md",
     "speed": "benchmarks/results/speed_short.md",

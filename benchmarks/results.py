@@ -7,7 +7,6 @@ import os
 import platform
 import re
 import statistics
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -16,11 +15,11 @@ from typing import Any
 
 import jax
 
+import gradx
 from benchmarks.task import Metric
 from benchmarks.training import Point
 
 LIBRARIES = ("gradx", "jax", "jaxlib", "flax", "numpy")
-PYPROJECT = Path(__file__).parent.parent / "pyproject.toml"
 NOTHING = "–"
 NUMBERS = Point._fields[:-1]
 """What every point has; the others are the task's own."""
@@ -250,10 +249,7 @@ def versions() -> dict[str, str]:
 
 
 def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:  # gradx, run from its sources
-        return tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]["version"]
+    return gradx.__version__ if name == "gradx" else metadata.version(name)
 
 
 @functools.cache

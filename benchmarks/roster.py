@@ -12,6 +12,8 @@ WARMUP = 0.1
 WEIGHT_DECAY = 0.05
 FACTORED = 32
 """From so many rows and columns on Adafactor keeps sums in place of moments: networks here are small."""
+LARGEST = 512
+"""Rows of a preconditioner: a longer axis, one of 1,568 in the task `images`, goes without or in blocks."""
 RECIPE = "recipe"
 """The name under which a recipe of `gradx.recipes` races."""
 
@@ -46,6 +48,13 @@ def hyperball(peak: float, steps: int) -> GradientTransformation:
     return gradx.hyperball(muon(peak / 3, steps, 0.0), warmup_cosine(peak, steps), gradx.roles.infer)
 
 
+def normuon(peak: float, steps: int) -> GradientTransformation:
+    """As Muon, with an adaptive rate for each neuron."""
+    return gradx.normuon(
+        warmup_cosine(peak, steps), weight_decay=WEIGHT_DECAY, weight_dimension_numbers=gradx.roles.infer
+    )
+
+
 def cautious_decay(peak: float, steps: int) -> GradientTransformation:
     """AdamW that decays only where decay and step agree."""
     return gradx.chain(
@@ -61,6 +70,7 @@ def of_matrices(method: Callable[..., GradientTransformation]) -> Callable[[floa
         warmup_cosine(peak, steps),
         weight_decay=WEIGHT_DECAY,
         mask=matrices,
+        max_size=LARGEST,
         weight_dimension_numbers=gradx.roles.infer,
     )
 
@@ -79,6 +89,7 @@ ROSTER: dict[str, Callable[[float, int], GradientTransformation]] = {
     "schedule-free": schedule_free,
     "prodigy": lambda rate, steps: gradx.prodigy(warmup_cosine(rate, steps), weight_decay=WEIGHT_DECAY),
     "muon": muon,
+    "normuon": normuon,
     "hyperball": hyperball,
     "soap": of_matrices(gradx.soap),
     "shampoo": of_matrices(gradx.shampoo),
@@ -107,6 +118,7 @@ SCHEDULES = {"adam-constant": "adam"}
 def methods_of_matrices(adam: float) -> dict[str, float]:
     """Return the middle of the grid of each method of matrices, given Adam's."""
     return {
+        "normuon": 3 * adam,
         "hyperball": 0.03,  # an angle
         "soap": adam,
         "shampoo": adam,

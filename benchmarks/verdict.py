@@ -1,4 +1,7 @@
-"""Whether the textbook's choice was the best of a race, as far as seeds and test set tell: one rule, both ways."""
+"""Whether one thing is better than others, as far as seeds and test set tell: one rule, both ways.
+
+`judge` asks it of the textbook's choice in a race; `paired` and `decide` are the rule itself, for any paired values.
+"""
 
 import math
 import statistics
@@ -9,6 +12,7 @@ from scipy import stats
 
 from benchmarks.results import Race
 from benchmarks.roster import RECIPE
+from benchmarks.task import Metric
 
 CONFIDENCE = 0.95
 """Of each interval on its own: with six rivals one of them misses by chance in a race of four, with thirteen of two."""
@@ -100,9 +104,19 @@ def schedules(race: Race) -> list[tuple[str, Verdict]]:
 
 def compare(race: Race, first: str, other: str) -> Comparison:
     """Compare two optimizers over the seeds that both have; a seed that diverged is worse than any that did not."""
-    metric = race.metric
     mine, theirs = ({run.seed: run.points[-1].metric for run in race.of(name)} for name in (first, other))
-    pairs = [(mine[seed], theirs[seed]) for seed in mine if seed in theirs]
+    return paired(other, [(mine[seed], theirs[seed]) for seed in mine if seed in theirs], race.metric)
+
+
+def paired(other: str, pairs: Sequence[tuple[float, float]], metric: Metric, margin: float | None = None) -> Comparison:
+    """Compare what one and another reached, pair by pair; NaN, a training that diverged, is worse than any number.
+
+    Args:
+      other: the name of the second of each pair.
+      pairs: one for each seed.
+      metric: which way is better, and how many examples an accuracy rests on.
+      margin: how exactly a value is known at best, where the metric does not tell.
+    """
     sign = 1 if metric.higher_is_better else -1
     differences = [_difference(sign * a, sign * b) for a, b in pairs]
     if set(differences) in ({math.inf}, {-math.inf}) and len(pairs) > 1:
@@ -112,22 +126,39 @@ def compare(race: Race, first: str, other: str) -> Comparison:
         return Comparison(other, mean, math.inf, 0.0)
     error = statistics.stdev(differences) / math.sqrt(len(pairs))
     interval = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(pairs) - 1)) * error
-    p = min(max(statistics.mean(x for pair in pairs for x in pair), 0.0), 1.0)
-    margin = math.sqrt(p * (1 - p) / metric.examples) if metric.examples else 0.0
+    if margin is None:
+        margin = standard_error(statistics.mean(x for pair in pairs for x in pair), metric.examples)
     return Comparison(other, statistics.mean(differences), interval, margin)
+
+
+def standard_error(accuracy: float, examples: int) -> float:
+    """Return the standard error of an accuracy that was measured on so many examples; 0 without any."""
+    p = min(max(accuracy, 0.0), 1.0)
+    return math.sqrt(p * (1 - p) / examples) if examples else 0.0
+
+
+def decide(comparisons: Sequence[Comparison], limit: Sequence[Comparison]) -> tuple[str, Sequence[Comparison]]:
+    """Return the answer to all comparisons together, and those it rests on.
+
+    Args:
+      comparisons: one is better only if it is better than every other, and not if it is worse than any.
+      limit: those of them in which both have the best value that there is, with every seed.
+    """
+    if not comparisons:
+        return OPEN, ()
+    closest = min(comparisons, key=lambda x: x.ratio)
+    if limit and closest.answer != NO:
+        return CEILING, limit
+    return closest.answer, [closest]
 
 
 def _judge(race: Race, choice: str, others: Sequence[str]) -> Verdict:
     comparisons = [compare(race, choice, name) for name in others]
     if len(race.of(choice)) < 2:
         return Verdict(choice, ONE_SEED, comparisons, comparisons[:0])
-    if not comparisons:
-        return Verdict(choice, OPEN, (), ())
     limit = [x for x in comparisons if _at_ceiling(race, choice) and _at_ceiling(race, x.other)]
-    if limit:
-        return Verdict(choice, CEILING, comparisons, limit)
-    closest = min(comparisons, key=lambda x: x.ratio)
-    return Verdict(choice, closest.answer, comparisons, [closest])
+    answer, deciding = decide(comparisons, limit)
+    return Verdict(choice, answer, comparisons, deciding)
 
 
 def _difference(a: float, b: float) -> float:

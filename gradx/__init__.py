@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradx import (
     assignment,
+    checkpoint,
     diagnose,
     linalg,
     losses,
@@ -80,6 +81,7 @@ __all__ = [
     "apply_updates",
     "assignment",
     "chain",
+    "checkpoint",
     "concrete",
     "describe",
     "diagnose",

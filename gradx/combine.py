@@ -152,7 +152,10 @@ def partition(transforms: Mapping[Hashable, GradientTransformation], param_label
         _check_part("partition", repr(label), part)
 
     def is_label(x: Any) -> bool:
-        return isinstance(x, Hashable) and x in transforms  # a tuple or None too, which are trees otherwise
+        try:
+            return x in transforms  # a tuple or None too, which are trees otherwise
+        except TypeError:  # a tuple with a list inside, a module that hashes its arrays
+            return False
 
     def labelled(params: Params) -> tuple[list[Hashable], Any]:
         given = _resolve("partition", "param_labels", param_labels, params, is_label)

@@ -6,7 +6,7 @@ from typing import Any, ParamSpec
 import jax
 import jax.numpy as jnp
 
-from gradx import boundary, checks, tree
+from gradx import boundary, checks, display, tree
 from gradx.arguments import Arguments
 from gradx.running import (
     EmptyState as EmptyState,
@@ -124,6 +124,10 @@ class GradientTransformation(Value):
     def expand(self) -> "GradientTransformation":
         """Return what a recipe stands for (`adamw(...)`: a chain of three); anything else is itself."""
         return self.built if self.is_recipe else self
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: parts, formulas, numbers, bytes of state for each parameter."""
+        return display.show("description", "card", self)
 
     @property
     def is_recipe(self) -> bool:

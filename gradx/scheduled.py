@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gradx import checks
+from gradx import checks, display
 from gradx.value import Value, make, spell
 
 
@@ -27,6 +27,20 @@ class ScheduleValue(Value):
     def __call__(self, step: Any) -> jax.Array:
         """Return the schedule's value at `step`."""
         return self.built(step)
+
+    def plot(self, steps: int | None = None, *, ax: Any = None, log: bool = False) -> Any:
+        """Draw the values from step 0 to step `steps` with matplotlib, and return its `Axes`.
+
+        Args:
+          steps: the last step shown, at least 1; None goes on a little behind the step from which on nothing changes.
+          ax: the `Axes` to draw on, those of another schedule say; None makes a new figure.
+          log: whether the values stand on a logarithmic axis.
+
+        >>> import gradx
+        >>> axes = gradx.cosine_decay_schedule(0.1, 100).plot()
+        >>> axes = gradx.linear_schedule(0.1, 0.0, 100).plot(ax=axes)
+        """
+        return display.show("viz.plots", "plot_schedule", self, steps, ax=ax, log=log)
 
     def __repr__(self) -> str:
         if self.factory is of_function:

@@ -9,7 +9,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from gradx.typing import PyTree
 
-HIDDEN = ("[...]", "...", " at 0x")
+HIDDEN = ("...", " at 0x")
 """What text says of arrays that it leaves out, and of functions that it cannot show."""
 
 
@@ -58,7 +58,10 @@ def trace(fun: Callable[[PyTree], PyTree], params: PyTree) -> Traced | None:
     def rebuilt(params: PyTree, arrays: list) -> PyTree:
         return found.computation.bind(arrays)(params)
 
-    derived = jax.make_jaxpr(jax.value_and_grad(rebuilt))(like, found.arrays)
+    try:
+        derived = jax.make_jaxpr(jax.value_and_grad(rebuilt))(like, found.arrays)
+    except TypeError:  # no real scalar, or parameters without a derivative: whoever asks for it says so
+        return None
     text = str(derived)
     if any(x in text for x in HIDDEN) or _holds_arrays(closed.jaxpr) or _holds_arrays(derived.jaxpr):
         return None

@@ -3,7 +3,10 @@
 import difflib
 from types import ModuleType
 
-PACKAGES = "losses", "tree", "linalg", "projections", "microbatching", "assignment", "perturbations", "tune", "diagnose"
+PACKAGES = (
+    *("losses", "tree", "linalg", "projections", "microbatching", "assignment", "perturbations", "tune", "diagnose"),
+    "checkpoint",
+)
 
 ELSEWHERE = {
     "trace": "gradx.momentum",

@@ -24,6 +24,14 @@
 # ```
 
 # %%
+import sys
+
+if "google.colab" in sys.modules:  # there only; upload the wheel, which `python -m build` makes, beside this notebook
+    from IPython import get_ipython
+
+    get_ipython().run_line_magic("pip", "install --quiet gradx-*.whl flax matplotlib mlxtend scikit-learn")
+
+# %%
 from functools import partial
 
 import jax
@@ -98,8 +106,8 @@ def accuracy(model, x, y):
 # %% [markdown]
 # ## An optimizer is a value
 #
-# AdamW behind a clipped gradient; the learning rate rises for 30 steps and falls along a cosine. What you see is the
-# recipe: the call that makes it.
+# AdamW behind a clipped gradient; the learning rate rises for 30 steps and falls along a cosine. What you see are
+# its parts with formulas, numbers and bytes of state; *As code* unfolds the call that makes it.
 
 # %%
 STEPS = 300

@@ -19,6 +19,14 @@
 # **Goal**: know what a batch size buys and what it costs. **Time**: 10 minutes.
 
 # %%
+import sys
+
+if "google.colab" in sys.modules:  # there only; upload the wheel, which `python -m build` makes, beside this notebook
+    from IPython import get_ipython
+
+    get_ipython().run_line_magic("pip", "install --quiet gradx-*.whl flax matplotlib mlxtend scikit-learn")
+
+# %%
 import time
 
 import jax

@@ -22,6 +22,14 @@
 # height at which that way ends: how far above (or, with a minus, below) zero the function still is.
 
 # %%
+import sys
+
+if "google.colab" in sys.modules:  # there only; upload the wheel, which `python -m build` makes, beside this notebook
+    from IPython import get_ipython
+
+    get_ipython().run_line_magic("pip", "install --quiet gradx-*.whl flax matplotlib mlxtend scikit-learn")
+
+# %%
 import tempfile
 
 import jax.numpy as jnp

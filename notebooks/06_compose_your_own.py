@@ -17,6 +17,14 @@
 # **Goal**: write a transformation that works wherever gradx's own do. **Time**: 15 minutes.
 
 # %%
+import sys
+
+if "google.colab" in sys.modules:  # there only; upload the wheel, which `python -m build` makes, beside this notebook
+    from IPython import get_ipython
+
+    get_ipython().run_line_magic("pip", "install --quiet gradx-*.whl flax matplotlib mlxtend scikit-learn")
+
+# %%
 import jax
 import jax.numpy as jnp
 import numpy as np

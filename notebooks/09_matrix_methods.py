@@ -18,6 +18,14 @@
 # **Goal**: know what orthogonalising does, and when it pays. **Time**: 20 minutes.
 
 # %%
+import sys
+
+if "google.colab" in sys.modules:  # there only; upload the wheel, which `python -m build` makes, beside this notebook
+    from IPython import get_ipython
+
+    get_ipython().run_line_magic("pip", "install --quiet gradx-*.whl flax matplotlib mlxtend scikit-learn")
+
+# %%
 from pathlib import Path
 
 import jax

@@ -189,6 +189,13 @@ def test_labels_may_be_a_prefix_or_a_function():
     assert_close(first_update(gradx.partition(parts, "l1")), STEP)
 
 
+def test_nodes_that_cannot_be_hashed_are_no_labels():
+    """A tuple is hashed by what is in it: lists and modules of arrays cannot be."""
+    params = ([1.0], {"w": 2.0})
+    tx = gradx.partition({"a": gradx.scale(2.0)}, (["a"], {"w": "a"}))
+    assert_close(first_update(tx, params, params), ([2.0], {"w": 4.0}))
+
+
 def test_states_hold_nothing_for_leaves_of_others():
     tx = gradx.partition({"l1": gradx.momentum(0.9), "l2": gradx.adam(0.1)}, by_layer)
     state = tx.init(PARAMS)

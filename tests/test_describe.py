@@ -237,3 +237,16 @@ def test_boxes_scalars_and_nothing_at_all():
     assert "scalar" in str(gradx.describe(gradx.adam(0.1), {"temperature": 1.0}))
     assert "0 arrays" in str(gradx.describe(gradx.adam(0.1), {}))
     assert gradx.describe(gradx.adam(0.1), jnp.ones((2, 3))).rows[0].path == ""
+
+
+def test_what_sets_the_step_of_matrices_says_their_rate():
+    """Hyperball takes of the optimizer inside the direction alone, for matrices."""
+    params = {"up": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}}
+    tx = gradx.hyperball(gradx.adam(1e-3), gradx.linear_schedule(0.1, 0.0, 10), gradx.roles.infer)
+    bias, kernel = gradx.describe(tx, params).rows
+    assert bias.learning_rate == (1e-3,)
+    assert kernel.learning_rate == (tx.arguments["learning_rate"],)
+    assert [row.learning_rate for row in gradx.describe(gradx.lookahead(gradx.adam(1e-3), 2, 0.5), params).rows] == [
+        (1e-3,),
+        (1e-3,),
+    ]

@@ -20,9 +20,9 @@ from gradx import glossary, unknown
 from gradx.arguments import Arguments
 from gradx.typing import Decay, LearningRate
 
-PACKAGES = ["assignment", "diagnose", "linalg", "losses", "microbatching", "optimizers", "perturbations", "projections"]
-PACKAGES += ["recipes", "roles", "schedules", "second_order", "sharding", "testing", "transforms", "tree", "tune"]
-PACKAGES += ["viz", "wrappers"]
+PACKAGES = ["assignment", "checkpoint", "diagnose", "linalg", "losses", "microbatching", "optimizers", "perturbations"]
+PACKAGES += ["projections", "recipes", "roles", "schedules", "second_order", "sharding", "testing", "transforms"]
+PACKAGES += ["tree", "tune", "viz", "wrappers"]
 MODULES = ["gradx", *(f"gradx.{name}" for name in PACKAGES)]
 ROOT = Path(gradx.__file__).parent
 
@@ -230,8 +230,9 @@ def test_names_are_where_one_looks_for_them():
 
 
 def test_one_version():
-    project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["project"]
-    assert gradx.__version__ == project["version"]
+    project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())
+    assert project["project"]["dynamic"] == ["version"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "gradx.__version__"}
 
 
 def run(code):

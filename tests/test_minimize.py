@@ -299,6 +299,13 @@ def test_what_a_function_reads_may_change():
         np.testing.assert_allclose(found.history.values[0], np.sum(np.power(centre, power)), rtol=1e-6)
 
 
+def test_a_function_that_counts_is_minimized_too():
+    found = gradx.minimize(lambda x: jnp.sum(x > 0), jnp.ones(2))
+    assert float(found.value) == 2.0
+    with pytest.raises(TypeError, match="scalar-output"):
+        gradx.minimize(lambda x: x, jnp.ones(2))
+
+
 @pytest.mark.parametrize("large", [2, 2000])
 def test_arrays_inside_a_jitted_function_are_not_mixed_up(large):
     def jitted(centre):

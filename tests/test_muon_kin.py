@@ -112,6 +112,14 @@ def test_normuon_makes_neurons_alike_and_adamuon_entries():
     np.testing.assert_allclose(entries, entries[0, 0], rtol=1e-4)
 
 
+def test_eps_of_normuon_is_added_to_the_root():
+    g = draw(6, 4)
+    o = np.asarray(first(gradx.scale_by_muon(eps=0.0, nesterov=False), g), np.float64)
+    wanted = o / (np.sqrt(0.1 * np.mean(o * o, axis=0)) + 0.3)
+    wanted *= 2 / np.linalg.norm(wanted)
+    np.testing.assert_allclose(first(gradx.scale_by_normuon(b2=0.9, eps=0.3), g), wanted, rtol=1e-4, atol=1e-6)
+
+
 def test_normuon_of_equal_neurons_is_muon():
     """Columns of o with equal norms are divided by one number, and o's own norm is put back."""
     g = jnp.tile(orthogonal(4, 4), (1, 2)) / 2
@@ -120,6 +128,16 @@ def test_normuon_of_equal_neurons_is_muon():
     np.testing.assert_allclose(lengths, lengths[0], rtol=1e-5)
     scaled = muon * 2.0 / jnp.linalg.norm(muon)
     np.testing.assert_allclose(first(gradx.scale_by_normuon(), g), scaled, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [gradx.scale_by_normuon, gradx.scale_by_adamuon, gradx.scale_by_polargrad])
+def test_nesterov_is_the_mean_of_the_next_step(make):
+    """For the same gradient; PyTorch's too."""
+    first_g, g, tx = draw(4, 6), draw(4, 6, seed=1), make(0.5, nesterov=True, weight_dimension_numbers=False)
+    _, state = tx.update(first_g, tx.init(g))
+    updates, _ = tx.update(g, state)
+    mean = 0.25 * first_g + 0.5 * g
+    np.testing.assert_allclose(updates, 0.5 * mean + 0.5 * g, rtol=1e-6)
 
 
 # Dion

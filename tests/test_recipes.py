@@ -17,12 +17,12 @@ from gradx.testing import check_transform
 
 ROOT = Path(__file__).parent.parent
 NAMES = list(SUGGESTIONS)
-DECAYING = ["general", "images", "language", "stream"]
+DECAYING = ["general", "images", "recurrent", "stream"]
 
 
 @pytest.mark.parametrize("name", [NAMES[0], *(pytest.param(x, marks=pytest.mark.slow) for x in NAMES[1:])])
 def test_a_recipe_is_a_transformation_like_any_other(name):
-    nameless = ("odd_leaves",) if name == "language" else ()  # it asks for roles, which those names do not tell
+    nameless = ("odd_leaves",) if name in ("language", "recurrent") else ()  # they ask for roles; those names tell none
     check_transform(recipes.suggest(name)(20), skip=nameless)
 
 
@@ -78,6 +78,28 @@ def test_only_the_last_name_says_whether_it_is_an_embedding():
     params = {"embedder": {"kernel": matrix}, "Embed_0": {"embedding": matrix}, "scale": jnp.ones(2)}
     marks = recipes.kernels(params)
     assert marks == {"embedder": {"kernel": True}, "Embed_0": {"embedding": False}, "scale": False}
+
+
+def test_biases_of_heads_and_of_stacked_layers_do_not_decay():
+    heads = {"query": {"kernel": jnp.ones((8, 2, 4)), "bias": jnp.ones((2, 4))}}
+    stacked = {"layers": {"kernel": jnp.ones((3, 4, 5)), "bias": jnp.ones((3, 5))}}
+    for params in (heads, stacked):
+        (layer,) = recipes.kernels(params).values()
+        assert layer == {"kernel": True, "bias": False}
+
+
+def test_what_no_role_is_told_of_decays_where_it_has_two_axes():
+    params = {"kernel": jnp.ones((2, 3, 4)), "bias": jnp.ones(5)}  # the bias fits no axis
+    assert recipes.kernels(params) == {"kernel": True, "bias": False}
+    assert recipes.kernels([jnp.ones((2, 3)), jnp.ones(3)]) == [True, False]
+
+
+def test_what_roles_do_not_tell_can_be_said():
+    params = {"mixer": jnp.ones((3, 3)), "b": jnp.ones(3)}
+    with pytest.raises(ValueError, match="mixer"):
+        recipes.language(10).init(params)
+    tx = recipes.language(10, weight_dimension_numbers=lambda p: gradx.roles.infer(p, {"mixer": "matrix", "b": "bias"}))
+    assert "muon" in str(gradx.describe(tx, params)).splitlines()[2]
 
 
 def test_another_task_is_refused_with_those_there_are():

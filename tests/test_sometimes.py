@@ -179,3 +179,19 @@ def test_a_target_network_is_renewed_in_place():
     program = jax.jit(gradx.periodic_update, donate_argnums=1).lower(new, old, 3, 2).compile()
     assert program.memory_analysis().temp_size_in_bytes < 0.1 * old.nbytes
     assert program.memory_analysis().alias_size_in_bytes == old.nbytes
+
+
+def test_no_lane_renews_while_none_is_ready():
+    def step(count, x):
+        return sometimes(count % 3 == 0, jnp.sin, x)
+
+    def conditions(f, *arguments):
+        return jax.jit(f).lower(*arguments).compile().as_text().count(" conditional(")
+
+    counts, lanes = jnp.arange(4), jnp.ones((4, 5))
+    assert conditions(step, counts[0], lanes[0]) == 1  # a second one inside would copy what it carries
+    assert conditions(jax.vmap(step), counts, lanes) == 1
+    assert conditions(jax.vmap(jax.vmap(step, in_axes=(None, 0))), counts, lanes[..., None]) == 1
+    for counts in (jnp.arange(4), jnp.arange(1, 3)):
+        expected = jnp.stack([step(count, row) for count, row in zip(counts, lanes, strict=False)])
+        np.testing.assert_array_equal(jax.jit(jax.vmap(step))(counts, lanes[: len(counts)]), expected)

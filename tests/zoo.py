@@ -1,7 +1,7 @@
 """One row for each public transformation; every contract runs over every row."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,17 @@ def first_of_a_kind(rows: Iterable[Row]) -> list[Any]:
     for row in rows:
         marked.append(pytest.param(row, marks=pytest.mark.slow if row.kind in seen else (), id=str(row)))
         seen.add(row.kind)
+    return marked
+
+
+def in_turn(rows: Iterable[Row], clauses: Sequence[str]) -> list[Any]:
+    """Return (row, clause) for `parametrize`: the fast set has every second: each row, each clause."""
+    kinds, marked = set(), []
+    for i, row in enumerate(rows):
+        for j, clause in enumerate(clauses):
+            is_late = row.kind in kinds or (i + j) % 2
+            marked.append(pytest.param(row, clause, marks=pytest.mark.slow if is_late else (), id=f"{row}-{clause}"))
+        kinds.add(row.kind)
     return marked
 
 

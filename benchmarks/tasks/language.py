@@ -72,7 +72,7 @@ TASK = Task(
         "rmsprop": 0.003,
         "adam": 0.003,
         "adamw": 0.01,
-        "recipe": 1e-2,
+        "recipe": 3e-2,
     }
     | newcomers(adam=0.003)
     | methods_of_matrices(adam=0.003),

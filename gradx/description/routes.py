@@ -24,6 +24,8 @@ class Route(NamedTuple):
     inside: tuple["Route", ...]
     arguments: dict[str, Any]
     """Those of the factory; none of another library's transformation."""
+    kept: frozenset[int] = frozenset()
+    """Of what runs another inside: the indices of the parameters for which it keeps something of its own."""
 
     @property
     def name(self) -> str:
@@ -73,7 +75,7 @@ def route_of(tx: Any, params: Params, label: str = "") -> Route:
     else:  # what is inside sees other arrays than the parameters, made of all of them
         return _whole(tx, params, label)
     inside = tuple(route_of(part, x, name) for (name, part, _), x in zip(parts, seen, strict=True))
-    return Route(tx, label, _members(params), inside, _arguments(tx))
+    return Route(tx, label, _members(params), inside, _arguments(tx), _kept(tx, params))
 
 
 def _whole(tx: Any, params: Params, label: str) -> Route:
@@ -84,6 +86,15 @@ def _whole(tx: Any, params: Params, label: str) -> Route:
 
 def _arguments(tx: Any) -> dict[str, Any]:
     return tx.arguments if isinstance(tx, Value) else {}
+
+
+def _kept(tx: Any, params: Params) -> frozenset[int]:
+    if not isinstance(tx, Value) or not isinstance(tx.built, Wrapper) or tx.built.is_frame:
+        return frozenset()
+    state = jax.eval_shape(tx.init, params)
+    state = state.inner_state if tx.resolves_schedules else state
+    inside = [x for _, _, x in tx.built.parts(state)]
+    return _members([x for x in state if not any(x is y for y in inside)] if isinstance(state, tuple) else ())
 
 
 def _members(params: Params) -> frozenset[int]:

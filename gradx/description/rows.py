@@ -45,7 +45,7 @@ def describe(tx: GradientTransformation, params: Params, roles: PyTree | None = 
     marked = treedef.unflatten([Marked(x, i) for i, x in enumerate(shapes)])
     route = route_of(tx, marked)
     known = _known(bare, roles)
-    kept, shared = _state_bytes(tx, marked, len(leaves))
+    kept, shared = state_bytes(tx, marked, len(leaves))
     rows = [
         Row(
             path=leaf.path,
@@ -67,7 +67,7 @@ def _known(bare: Params, roles: PyTree | None) -> list[Role | None]:
     return [x if isinstance(x, Role) else None for x in found]
 
 
-def _state_bytes(tx: Any, marked: Params, n: int) -> tuple[list[int], int]:
+def state_bytes(tx: Any, marked: Params, n: int) -> tuple[list[int], int]:
     """Return the bytes that the state has for each parameter, and those that it has for all together."""
     kept, shared = [0] * n, 0
     for x in jax.tree.leaves(jax.eval_shape(tx.init, marked), is_leaf=is_marked):
@@ -104,10 +104,14 @@ def _labels(route: Route, i: int) -> Iterator[str]:
 
 
 def _values(route: Route, i: int, names: tuple[str, ...]) -> tuple[Any, ...]:
-    """Return the values under a name that parameter `i` meets: those of parts count before those of what holds them."""
+    """Return the values under a name that parameter `i` meets: those of parts count before those of what holds them.
+
+    But what runs another inside, and keeps something of its own for a parameter, has the last word on its rate.
+    """
     if i not in route.members:
         return ()
-    if any(_has(inner, names) for part in route.inside for inner in part.walk()):
+    is_last = names is RATES and i in route.kept and _has(route, names)
+    if not is_last and any(_has(inner, names) for part in route.inside for inner in part.walk()):
         return _once([x for part in route.inside for x in _values(part, i, names)])
     return tuple(route.arguments[name] for name in names if _has(route, (name,)))
 

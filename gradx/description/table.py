@@ -86,7 +86,7 @@ class Description:
         total = f"{len(self.rows)} arrays, {n:,} parameters, {self.parameter_bytes:,} bytes"
         lines = [f"{total}; state {self.state_bytes:,} bytes{each}{shared}"]
         values = [x for row in self.rows for x in (*row.learning_rate, *row.weight_decay)]
-        full = {repr(x): _number(x) for x in values if isinstance(x, ScheduleValue)}
+        full = {repr(x): number(x) for x in values if isinstance(x, ScheduleValue)}
         lines += [f"{short}: {long}" for long, short in full.items() if long != short]
         if any(row.role is None for row in self.rows):
             lines.append("?: gradx.roles.infer(params) says why, and what to write")
@@ -101,8 +101,8 @@ def _cells(row: Row) -> tuple[str, ...]:
         role.kind if role else "?",
         axes(role.layout, len(row.shape)) if role and role.layout else "",
         row.transformation or "(unchanged)",
-        ", ".join(map(_number, row.learning_rate)) or "-",
-        ", ".join(map(_number, row.weight_decay)) or "-",
+        ", ".join(map(number, row.learning_rate)) or "-",
+        ", ".join(map(number, row.weight_decay)) or "-",
         f"{row.state_bytes:,}",
     )
 
@@ -117,7 +117,8 @@ def axes(layout: Layout, n: int) -> str:
     return ", ".join("in" if i in layout.rows else out if i in layout.columns else "batch" for i in range(n))
 
 
-def _number(x: Any) -> str:
+def number(x: Any) -> str:
+    """Return a number, an array of them or a schedule in a few letters."""
     if isinstance(x, ScheduleValue):
         return repr(x) if len(repr(x)) <= SHORT else x.name
     if isinstance(x, Tracer):

@@ -17,7 +17,7 @@ from jax.lax import Precision, PrecisionLike
 from jax.typing import ArrayLike
 
 from gradx import checks, numerics
-from gradx.linalg import sharding
+from gradx.linalg import lapack, sharding
 from gradx.linalg.power import power_iteration, scaled, square
 from gradx.typing import Range
 
@@ -96,7 +96,7 @@ def matrix_inverse_pth_root_eigh(
     [[0.5, 0.0], [0.0, 0.25]]
     """
     p, whole, scale = _prepare("matrix_inverse_pth_root_eigh", matrix, p, ridge_epsilon)
-    values, vectors = jnp.linalg.eigh(jax.lax.stop_gradient(whole))
+    values, vectors = lapack.of_each(jnp.linalg.eigh, jax.lax.stop_gradient(whole))
     top = vectors[:, -1:]
     largest = jnp.sum(jnp.real(top.conj() * _matmul(whole, top)))
     ridge = _ridge(largest, ridge_epsilon, scale)
@@ -184,7 +184,7 @@ def _root_of_jvp(p: int, primals: tuple, tangents: tuple) -> tuple[jax.Array, ja
     where the last form has no difference in it and so serves equal eigenvalues too.
     """
     (_, root), (d_matrix, _) = primals, tangents
-    h, v = jnp.linalg.eigh(root)
+    h, v = lapack.of_each(jnp.linalg.eigh, root)
     quotients = -1 / sum(h[:, None] ** (k - p) * h[None, :] ** (-k - 1) for k in range(p))
     inner = quotients * _matmul(_matmul(v.T.conj(), d_matrix), v)
     return root, _matmul(_matmul(v, inner), v.T.conj())

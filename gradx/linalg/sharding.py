@@ -5,8 +5,6 @@ moving it in every product anyway. Under automatic axes the sharding is not know
 happens here then, and the compiler places the collectives.
 """
 
-from collections.abc import Callable
-
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
@@ -26,14 +24,3 @@ def shard_like(y: jax.Array, x: jax.Array) -> jax.Array:
     if jax.typeof(y).sharding.spec == wanted.spec:
         return y
     return jax.sharding.reshard(y, NamedSharding(wanted.mesh, wanted.spec))
-
-
-def on_shares(f: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
-    """Return `f(x)` where the leading axes of `x` may be sharded over explicit axes, and `f` treats each matrix alone.
-
-    Each device runs `f` on its own share: JAX's decompositions refuse to lower a batch that is sharded.
-    """
-    sharding = jax.typeof(x).sharding
-    if all(name is None for name in sharding.spec):
-        return f(x)
-    return jax.shard_map(f, mesh=sharding.mesh, in_specs=sharding.spec, out_specs=sharding.spec)(x)

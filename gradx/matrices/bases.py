@@ -1,11 +1,21 @@
 """Eigenbases of Kronecker factors: found once, then followed, and gradients turned into them and back."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from gradx import numerics
-from gradx.linalg import sharding
+from gradx.linalg import lapack
 from gradx.matrices.factors import adjoint, left, product, right
+
+
+def corrections(count: jax.Array, *decays: Any) -> Iterator[dict[str, jax.Array]]:
+    """Yield for each decay c, the weight of so many gradients, and that of one less, `c_turned`, for matrices."""
+    for decay in decays:
+        late = numerics.bias_correction(decay, jnp.maximum(count - 1, 1))
+        yield {"c": numerics.bias_correction(decay, count), "c_turned": late}
 
 
 def turn_leaf(g, m, QL, QR):
@@ -23,6 +33,15 @@ def turned(x: jax.Array, QL: jax.Array, QR: jax.Array) -> jax.Array:
     return right(left(adjoint(QL), x), QR)
 
 
+def mean_leaf(g, mu, is_turned, *, b1, c, c_turned, at_start):
+    """Return (mu / c, mu) with mu ← b1 · mu + (1 - b1) · g; the first gradient of a matrix only finds its bases.
+
+    Were it in mu and not in nu, the second update would divide numbers by others, as near to 0 as they like.
+    """
+    mu = b1 * mu + jnp.where(is_turned & at_start, 0, 1 - b1) * g
+    return mu / jnp.where(is_turned, c_turned, c), mu
+
+
 def divided_leaf(m, nu, g, is_turned, *, b2, eps, c, c_turned):
     """Return (m / (sqrt(nu / c) + eps), nu) with nu ← b2 · nu + (1 - b2) · |g|²; 0 where both are 0."""
     nu = b2 * nu + (1 - b2) * numerics.abs_sq(g)
@@ -35,7 +54,7 @@ def eigenbasis(a: jax.Array) -> jax.Array:
 
     A constant to differentiation, as are the bases below: equal eigenvalues have none.
     """
-    return jnp.linalg.eigh(_unit(a))[1][..., ::-1] if a.ndim == 3 else a
+    return lapack.of_each(lambda x: jnp.linalg.eigh(x)[1], _unit(a))[..., ::-1] if a.ndim == 3 else a
 
 
 def follow(a: jax.Array, q: jax.Array) -> tuple[jax.Array, jax.Array | None]:
@@ -49,7 +68,7 @@ def follow(a: jax.Array, q: jax.Array) -> tuple[jax.Array, jax.Array | None]:
     a, q = _unit(a), jax.lax.stop_gradient(q)
     image = product(a, q)
     order = jnp.argsort(-jnp.sum(jnp.real(q.conj() * image), axis=-2), axis=-1)
-    return sharding.on_shares(lambda x: jnp.linalg.qr(x)[0], permuted(image, order, -1)), order
+    return lapack.of_each(lambda x: jnp.linalg.qr(x)[0], permuted(image, order, -1)), order
 
 
 def permuted(x: jax.Array, order: jax.Array | None, axis: int) -> jax.Array:

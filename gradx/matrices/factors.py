@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradx import numerics, tree
 from gradx.linalg import sharding
@@ -112,11 +113,30 @@ def _largest_part(size: int, bound: int) -> int:
 def plan(
     layouts: Sequence[Layout | None], params: Params, max_size: int, when_larger: WhenLarger, one_sided: bool = False
 ) -> list[Sides | None]:
-    """Return `sides_of` each leaf of `params`, given its layout; `None` where it is no matrix."""
+    """Return `sides_of` each leaf of a tree, `None` where it is no matrix or there is no gradient.
+
+    Args:
+      layouts: of each leaf that is not `None`.
+      params: the tree, of parameters or of gradients.
+      max_size, when_larger, one_sided: as for `sides_of`.
+    """
+    each = iter(layouts)
+    known = [(None if x is None else next(each), x) for x in leaves_of(params)]
     return [
-        None if layout is None or not x.size else sides_of(layout, x.shape, max_size, when_larger, one_sided)
-        for layout, x in zip(layouts, jax.tree.leaves(params), strict=True)
+        None
+        if layout is None or x is None or not x.size
+        else sides_of(layout, x.shape, max_size, when_larger, one_sided)
+        for layout, x in known
     ]
+
+
+def leaves_of(tree: PyTree) -> list:
+    """Return the leaves, `None` among them."""
+    return jax.tree.leaves(tree, is_leaf=_is_none)
+
+
+def _is_none(x: Any) -> bool:
+    return x is None
 
 
 def zeros(sides: Sequence[Sides | None], params: Params, **instead: Kind) -> tuple[PyTree, PyTree]:
@@ -127,7 +147,7 @@ def zeros(sides: Sequence[Sides | None], params: Params, **instead: Kind) -> tup
       params: the parameters, where the zeros are made.
       **instead: from a kind to the one that stands for it: full="diagonal" makes room for eigenvalues.
     """
-    leaves, treedef = jax.tree.flatten(params)
+    leaves, treedef = jax.tree.flatten(params, is_leaf=_is_none)
     rows: list[Any] = [None] * len(leaves)
     columns: list[Any] = [None] * len(leaves)
     for i, (s, x) in enumerate(zip(sides, leaves, strict=True)):
@@ -159,24 +179,22 @@ def on_matrices(
 
     Args:
       rule: as for `map_matrices`; always a tuple.
-      sides: the plan of the leaves of the first tree that are not `None`.
-      trees, factors: as for `map_matrices`; a leaf without a gradient, `None` in the first tree, is left alone.
+      sides: the plan; where it has `None`, a leaf is left alone.
+      trees, factors: as for `map_matrices`.
       results: how many the rule returns.
       whole: take matrices as they were before they were cut.
     """
-    leaves, treedef = jax.tree.flatten(trees[0], is_leaf=lambda x: x is None)
+    leaves, treedef = jax.tree.flatten(trees[0], is_leaf=_is_none)
     columns = [leaves, *(treedef.flatten_up_to(x) for x in (*trees[1:], *factors))]
-    each = iter(sides)
-    known = [None if x is None else next(each) for x in leaves]
-    chosen = [(i, s.whole if whole else s.layout) for i, s in enumerate(known) if s is not None]
-    picked = [[column[i] for i, _ in chosen] for column in columns]
+    chosen = [i for i, s in enumerate(sides) if s is not None]
+    picked = [[column[i] for i in chosen] for column in columns]
     if chosen:
         on_batch = functools.partial(tree.map_leaves, rule)
-        layouts: Any = [layout for _, layout in chosen]
+        layouts: Any = [s.whole if whole else s.layout for s in sides if s is not None]
         picked = map_matrices(on_batch, layouts, picked[: len(trees)], picked[len(trees) :], **hyper)
     renewed = []
     for column, new in zip(columns[:results], picked[:results], strict=True):
-        for (i, _), x in zip(chosen, new, strict=True):
+        for i, x in zip(chosen, new, strict=True):
             column[i] = x
         renewed.append(treedef.unflatten(column))
     return tuple(renewed)
@@ -184,8 +202,14 @@ def on_matrices(
 
 def only(updates: PyTree, flags: Sequence[bool]) -> PyTree:
     """Return the tree with `None` for the leaves whose flag is False."""
-    leaves, treedef = jax.tree.flatten(updates)
+    leaves, treedef = jax.tree.flatten(updates, is_leaf=_is_none)
     return treedef.unflatten([x if flag else None for x, flag in zip(leaves, flags, strict=True)])
+
+
+def said_of(sides: Sequence[Sides | None], updates: PyTree) -> PyTree:
+    """Return a tree that says of each leaf whether it is a matrix with a factor."""
+    treedef = jax.tree.structure(updates, is_leaf=_is_none)
+    return treedef.unflatten([np.bool_(s is not None) for s in sides])
 
 
 def product(x: jax.Array, y: jax.Array) -> jax.Array:

@@ -70,7 +70,7 @@ def _stages(pieces: list[jax.Array], like: list[jax.Array] | None) -> list[Parti
     start, order = _start(pieces), _order(_start(like or pieces), names)
     if sum(map(len, pieces)) == 1:
         return [start, PartitionSpec(*(None,) * pieces[0].ndim)]
-    first = next((k for k, name in enumerate(order) if _uses(start, name)), len(order) - 1)
+    first = next((k for k, name in enumerate(order) if _uses(start, name)), len(order))
     moves = [order[:k] for k in range(max(first, 1), len(order) + 1)]  # mesh axes that it does not use go at once
     return [start, *(PartitionSpec(x, *(_without(entry, x) for entry in start[1:])) for x in moves)]
 

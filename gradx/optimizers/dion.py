@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from gradx import numerics, tree
 from gradx.core import transformation
-from gradx.linalg import sharding
+from gradx.linalg import lapack
 from gradx.matrices import Layout, map_matrices
 from gradx.matrices.polar import coefficients_of, orthogonal
 from gradx.optimizers.adam import adamw
@@ -45,7 +45,7 @@ def dion_leaf(x, mu, basis, *, decay):
     u = basis Pᴴ. Columns of R that are nothing but rounding count as 0, and keep their basis.
     """
     decay = jnp.asarray(decay).astype(jnp.finfo(x.dtype).dtype)
-    p = sharding.on_shares(lambda x: jnp.linalg.qr(x)[0], jax.lax.stop_gradient(product(x.mT.conj(), basis)))
+    p = lapack.of_each(lambda x: jnp.linalg.qr(x)[0], jax.lax.stop_gradient(product(x.mT.conj(), basis)))
     r = product(x, p)
     length = numerics.safe_sqrt(jnp.sum(numerics.abs_sq(r), axis=-2, keepdims=True))
     rounding = jnp.finfo(x.dtype).eps * max(x.shape[-2:]) * jnp.max(length, axis=-1, keepdims=True)

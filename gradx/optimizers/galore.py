@@ -1,5 +1,6 @@
 """GaLore: the optimizer of each matrix works in a subspace of the gradient, where its state is small."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 from gradx import numerics, tree
 from gradx.combine import chain
 from gradx.core import GradientTransformation, Wrapper, run_init, run_update, transformation
-from gradx.linalg import sharding
+from gradx.linalg import lapack, sharding
 from gradx.matrices import Layout
 from gradx.optimizers.adam import scale_by_adam
 from gradx.sometimes import sometimes
@@ -55,8 +56,11 @@ def subspace(view: View) -> jax.Array:
     """Return the first right singular vectors of the matrices, as columns (..., n, rank)."""
     x = jax.lax.stop_gradient(numerics.lift(view.matrices))
     if view.is_turned:  # as they are: another problem may give other signs, which the inner state would feel
-        return jnp.linalg.svd(x.mT, full_matrices=False)[0][..., : view.rank].conj()
-    return jnp.linalg.svd(x, full_matrices=False)[2][..., : view.rank, :].mT.conj()
+        return lapack.of_each(_svd, x.mT)[0][..., : view.rank].conj()
+    return lapack.of_each(_svd, x)[2][..., : view.rank, :].mT.conj()
+
+
+_svd = functools.partial(jnp.linalg.svd, full_matrices=False)
 
 
 def product(x: jax.Array, y: jax.Array) -> jax.Array:

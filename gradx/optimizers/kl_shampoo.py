@@ -5,12 +5,21 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gradx import numerics, tree
 from gradx.combine import chain
 from gradx.core import transformation
-from gradx.matrices.bases import divided_leaf, eigenbasis, follow, permuted, turn_back_leaf, turn_leaf, turned
+from gradx.matrices.bases import (
+    corrections,
+    divided_leaf,
+    eigenbasis,
+    follow,
+    mean_leaf,
+    permuted,
+    turn_back_leaf,
+    turn_leaf,
+    turned,
+)
 from gradx.matrices.factors import (
     Sides,
     WhenLarger,
@@ -22,12 +31,13 @@ from gradx.matrices.factors import (
     only,
     plan,
     right,
+    said_of,
     zeros,
 )
 from gradx.sometimes import sometimes
 from gradx.transforms.decay import add_decayed_weights
 from gradx.transforms.matrices import layouts_of
-from gradx.transforms.momentum import ema_leaf, moments_like
+from gradx.transforms.momentum import moments_like
 from gradx.transforms.scale import scale_by_learning_rate
 from gradx.typing import Decay, DType, Labels, LearningRate, Mask, NonNegative, Params, PositiveInt, Updates
 
@@ -119,13 +129,11 @@ def kl_pair(
     def update(updates: Updates, state: ScaleByKLShampooState) -> tuple[Updates, ScaleByKLShampooState]:
         count, sides = numerics.safe_increment(state.count), sides_of(updates)
         bases, values = (state.left_basis, state.right_basis), (state.left_values, state.right_values)
-        mean, mu = tree.map_leaves(ema_leaf, updates, state.mu, decay=b1, c=numerics.bias_correction(b1, count))
+        is_turned, (c1, c2) = said_of(sides, updates), corrections(count, b1, b2)
+        mean, mu = tree.map_leaves(mean_leaf, updates, state.mu, is_turned, b1=b1, at_start=state.count == 0, **c1)
         g, m = on_matrices(turn_leaf, sides, (updates, mean), bases, results=2) if squares else (updates, mean)
-        is_turned = jax.tree.structure(updates).unflatten([np.bool_(s is not None) for s in sides])
-        c, c_turned = (numerics.bias_correction(b2, jnp.maximum(count - late, 1)) for late in (0, 1))
-        hyper = {"b2": b2, "eps": eps, "c": c, "c_turned": c_turned}
         divided = only(m, [squares or s is None for s in sides])
-        u, nu = tree.map_leaves(divided_leaf, divided, state.nu, g, is_turned, **hyper)
+        u, nu = tree.map_leaves(divided_leaf, divided, state.nu, g, is_turned, b2=b2, eps=eps, **c2)
         if squares:
             (u,) = on_matrices(turn_back_leaf, sides, (u,), bases, results=1)
         else:
@@ -170,7 +178,8 @@ def scale_by_kl_shampoo(
 
     S_a ← b2 · S_a + (1 - b2) / n · g S_b⁻¹ gᴴ;  S_b ← b2 · S_b + (1 - b2) / m · gᴴ S_a⁻¹ g, for a matrix (m, n): the
     factors whose product has the least Kullback-Leibler divergence from the second moment of g. Their eigenvalues
-    follow every gradient, in bases that are renewed at intervals. The first update only finds them: u = 0 for matrices.
+    follow every gradient, in bases that are renewed at intervals. The first gradient of a matrix only finds them:
+    u = 0, and m starts behind it.
 
     Args:
       b2: decay of the means that make S_a, S_b and Adam's |g|².
@@ -214,7 +223,8 @@ def scale_by_kl_soap(
 ) -> Any:
     """Replace the gradient of each matrix by Adam's direction in KL-Shampoo's bases: SOAP with its second moments.
 
-    What is no matrix goes by Adam. The first update only finds the bases: u = 0 for matrices.
+    What is no matrix goes by Adam. The first gradient of a matrix only finds the bases: u = 0, and both means start
+    behind it.
 
     Args:
       eps: Adam's.

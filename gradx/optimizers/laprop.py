@@ -44,7 +44,7 @@ def scale_by_laprop(b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-15
       b1: decay of the mean of the scaled gradients, in [0, 1).
       eps: added to the root.
 
-    State: 2 numbers per parameter and int32[]. Ziyin, Wang and Ueda 2020, arXiv:2002.04839, Algorithm 1.
+    State: 2 numbers per parameter and int32[]. Ziyin, Wang and Ueda 2020, arXiv:2002.04839, the algorithm of LaProp.
 
     >>> import gradx
     >>> tx = gradx.scale_by_laprop()
@@ -85,7 +85,7 @@ def laprop(
       weight_decay: decoupled, at least 0; the paper's algorithm has none.
       mask: where to decay, as in `add_decayed_weights`.
 
-    State: 2 numbers per parameter. Needs: params. Ziyin, Wang and Ueda 2020, arXiv:2002.04839, Algorithm 1.
+    State: 2 numbers per parameter. Needs: params. Ziyin, Wang and Ueda 2020, arXiv:2002.04839, the algorithm of LaProp.
 
     >>> import gradx
     >>> gradx.laprop(4e-4)

@@ -1,5 +1,6 @@
 """PSGD with a Kronecker product for a preconditioner, fitted so that it whitens the gradients."""
 
+import functools
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -8,13 +9,16 @@ import jax.numpy as jnp
 from gradx import numerics, tree
 from gradx.combine import chain
 from gradx.core import transformation
+from gradx.linalg import lapack
 from gradx.matrices.factors import (
     Sides,
     WhenLarger,
     adjoint,
     gram,
     largest,
+    leaves_of,
     left,
+    norms,
     on_matrices,
     one_of,
     plan,
@@ -153,14 +157,19 @@ def divided(Q: jax.Array, x: jax.Array) -> jax.Array:
     """Return Q^(-H) x for the factor of the rows; x itself where Q is 0, for want of a gradient."""
     if Q.ndim == 3:
         Q = jnp.where(is_zero(Q), ones(Q), Q)
-        return jax.lax.linalg.triangular_solve(Q, x, left_side=True, lower=False, transpose_a=True, conjugate_a=True)
+        return lapack.of_each(_solve, Q, x)
     return numerics.safe_divide(x, Q[..., None]) if Q.size else x
+
+
+_solve = functools.partial(
+    jax.lax.linalg.triangular_solve, left_side=True, lower=False, transpose_a=True, conjugate_a=True
+)
 
 
 def size_of(a: jax.Array) -> jax.Array:
     """Return a bound from below of the largest eigenvalue of a factor that is positive, at least its largest entry.
 
-    ‖a x‖ for the x of length 1 along the longest column of a: one step of power iteration.
+    ‖a x‖ for the x of length 1 along a times its longest column: two steps of power iteration, as in Li's code.
     """
     if a.ndim != 3:
         return largest(a)
@@ -169,8 +178,9 @@ def size_of(a: jax.Array) -> jax.Array:
     squares = jnp.sum(numerics.abs_sq(a), axis=-2, keepdims=True)
     longest = jnp.argmax(jax.lax.stop_gradient(squares), axis=-1, keepdims=True)
     length = numerics.safe_sqrt(jnp.take_along_axis(squares, longest, axis=-1))
-    x = numerics.safe_divide(jnp.take_along_axis(a, longest, axis=-1), length.astype(a.dtype))
-    return scale * numerics.safe_sqrt(jnp.sum(numerics.abs_sq(product(a, x)), axis=-2, keepdims=True))
+    x = product(a, numerics.safe_divide(jnp.take_along_axis(a, longest, axis=-1), length.astype(a.dtype)))
+    x = product(a, numerics.safe_divide(x, norms(x).astype(a.dtype)))
+    return scale * norms(x)
 
 
 def balanced(QL: jax.Array, QR: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -225,8 +235,11 @@ def scale_by_kron(
       geometry: "triangular", P_L = Q_Lᴴ Q_L and P_R = Q_Rᴴ Q_R, or "dense", P_L and P_R by products alone.
       seed: of v and of the draws: an integer, or a key of `jax.random`.
 
+    A fit is divided by the size of its own sample, as in Li's: where that varies much, as for a single number, u rests
+    a little above the identity. P starts at the scale of the gradient.
+
     State: 1 number per parameter, 1 for each entry of the factors, int32[] and a key. Li 2015, arXiv:1512.04202; 2018,
-    arXiv:1809.10232 (triangular); 2024, arXiv:2402.11858 (without inverses). It starts at the scale of the gradient.
+    arXiv:1809.10232 (triangular); 2024, arXiv:2402.11858 (without inverses).
 
     >>> import gradx, jax.numpy as jnp
     >>> tx = gradx.scale_by_kron(b1=0.0)
@@ -242,8 +255,7 @@ def scale_by_kron(
     def planned(params: Params) -> list[Sides | None]:
         layouts = layouts_of(owner, weight_dimension_numbers, params)
         found = plan(layouts, params, max_size, when_larger, one_sided)
-        rest = [Sides(Layout((), tuple(range(x.ndim))), "none", "diagonal") for x in jax.tree.leaves(params)]
-        return [s or (own if x.size else None) for s, own, x in zip(found, rest, jax.tree.leaves(params), strict=True)]
+        return [s or entry_by_entry(x) for s, x in zip(found, leaves_of(params), strict=True)]
 
     def init(params: Params) -> ScaleByKronState:
         key = jnp.array(jax.random.key_data(start), copy=True)
@@ -268,6 +280,11 @@ def scale_by_kron(
         return u, ScaleByKronState(count, jax.random.key_data(next_key), mu, *factors)
 
     return init, update
+
+
+def entry_by_entry(x: jax.Array | None) -> Sides | None:
+    """Return the plan of a leaf with a diagonal P: one row."""
+    return None if x is None or not x.size else Sides(Layout((), tuple(range(x.ndim))), "none", "diagonal")
 
 
 def falling(count: jax.Array) -> jax.Array:

@@ -4,7 +4,6 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gradx import numerics, tree
 from gradx.combine import chain
@@ -23,6 +22,7 @@ from gradx.matrices.factors import (
     only,
     plan,
     right,
+    said_of,
     zeros,
 )
 from gradx.sometimes import sometimes
@@ -157,7 +157,7 @@ def scale_by_shampoo(
         count, sides = numerics.safe_increment(state.count), sides_of(updates)
         c1, c2 = (numerics.bias_correction(b, count) for b in (b1, b2))
         mean, mu = tree.map_leaves(ema_leaf, updates, state.mu, decay=b1, c=c1)
-        is_matrix = jax.tree.structure(updates).unflatten([np.bool_(s is not None) for s in sides])
+        is_matrix = said_of(sides, updates)
         hyper: dict[str, Any] = {"b2": b2, "eps": eps, "c": c2, "graft": graft}
         divided, nu = tree.map_leaves(diagonal_leaf, only(mean, squared(sides)), state.nu, updates, is_matrix, **hyper)
         d = jax.tree.map(lambda x, m: m if x is None else x, divided, mean, is_leaf=lambda x: x is None)

@@ -6,18 +6,26 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gradx import numerics, tree
 from gradx.combine import chain
 from gradx.core import EmptyState, transformation
 from gradx.linalg import orthogonalize
-from gradx.matrices.bases import divided_leaf, eigenbasis, follow, permuted, turn_back_leaf, turn_leaf
-from gradx.matrices.factors import Sides, adjoint, gram, norms, on_matrices, one_of, plan, zeros
+from gradx.matrices.bases import (
+    corrections,
+    divided_leaf,
+    eigenbasis,
+    follow,
+    mean_leaf,
+    permuted,
+    turn_back_leaf,
+    turn_leaf,
+)
+from gradx.matrices.factors import Sides, adjoint, gram, norms, on_matrices, one_of, plan, said_of, zeros
 from gradx.sometimes import sometimes
 from gradx.transforms.decay import add_decayed_weights
 from gradx.transforms.matrices import layouts_of
-from gradx.transforms.momentum import ema_leaf, moments_like
+from gradx.transforms.momentum import moments_like
 from gradx.transforms.scale import no_state, scale_by_learning_rate
 from gradx.typing import Decay, DType, Labels, LearningRate, Mask, NonNegative, Params, PositiveInt, Updates
 
@@ -76,8 +84,8 @@ def scale_by_soap(
     """Replace the gradient of each matrix by Adam's direction in a turned basis: u = Q_L Adam(Q_Lᴴ g Q_R) Q_Rᴴ.
 
     Q_L and Q_R are near the eigenvectors of L ← b2 · L + (1 - b2) · g gᴴ and R ← b2 · R + (1 - b2) · gᴴ g. The mean of
-    g is kept unturned, nu in the basis of its day. The first update only finds the bases: u = 0 for matrices.
-    What is no matrix goes by Adam.
+    g is kept unturned, nu in the basis of its day. The first gradient of a matrix only finds the bases: u = 0, and
+    both means start behind it. What is no matrix goes by Adam.
 
     Args:
       b2: decay of the means of |g|², L and R.
@@ -111,11 +119,10 @@ def scale_by_soap(
     def update(updates: Updates, state: ScaleBySoapState) -> tuple[Updates, ScaleBySoapState]:
         count, sides = numerics.safe_increment(state.count), sides_of(updates)
         bases = (state.left_basis, state.right_basis)
-        mean, mu = tree.map_leaves(ema_leaf, updates, state.mu, decay=b1, c=numerics.bias_correction(b1, count))
+        is_turned, (c1, c2) = said_of(sides, updates), corrections(count, b1, b2)
+        mean, mu = tree.map_leaves(mean_leaf, updates, state.mu, is_turned, b1=b1, at_start=state.count == 0, **c1)
         g, m = on_matrices(turn_leaf, sides, (updates, mean), bases, results=2)
-        is_turned = jax.tree.structure(updates).unflatten([np.bool_(s is not None) for s in sides])
-        c, c_turned = (numerics.bias_correction(b2, jnp.maximum(count - late, 1)) for late in (0, 1))
-        u, nu = tree.map_leaves(divided_leaf, m, state.nu, g, is_turned, b2=b2, eps=eps, c=c, c_turned=c_turned)
+        u, nu = tree.map_leaves(divided_leaf, m, state.nu, g, is_turned, b2=b2, eps=eps, **c2)
         (u,) = on_matrices(turn_back_leaf, sides, (u,), bases, results=1)
         _, *moments = on_matrices(moments_leaf, sides, (updates,), (state.left, state.right), results=3, b2=b2)
 

@@ -23,6 +23,9 @@ def checked_overrides(params: Params, overrides: Mapping[str, Override]) -> Mapp
     for pattern, given in overrides.items():
         if not isinstance(given, Layout | Role) and given not in KINDS:
             raise ValueError(f"infer: {pattern!r} must be a Layout, a Role or one of {', '.join(KINDS)}; got {given!r}")
+        layout = given.layout if isinstance(given, Role) else given
+        if isinstance(layout, Layout) and not all(isinstance(side, tuple) for side in layout[:2]):
+            raise ValueError(f"infer: rows and columns must be tuples of axes, got {layout} for {pattern!r}")
         if not any(_fits(name, pattern) for name in names):
             raise ValueError(f"infer: no leaf fits {pattern!r}; there are {', '.join(names)}")
     return overrides

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from gradx import checks
+from gradx import checks, display
 from gradx.core import GradientTransformation, apply_updates
 from gradx.tune.members import stack_members
 from gradx.typing import Params, PyTree
@@ -24,7 +24,7 @@ LAST = 4
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LearningRateCurve:
-    """The losses of short trainings with several learning rates; `gradx.viz.learning_rate_curve` draws it."""
+    """The losses of short trainings with several learning rates; `.plot()` draws it."""
 
     learning_rates: np.ndarray
     """[K], ascending."""
@@ -36,6 +36,14 @@ class LearningRateCurve:
     """The learning rate to train with."""
     edge: float
     """The lowest rate, from the best one on, whose loss rose above every untrained one; infinity where none did."""
+
+    def plot(self, *, ax: Any = None) -> Any:
+        """Draw the last loss of each learning rate and the suggestion with matplotlib, and return its `Axes`.
+
+        Args:
+          ax: the `Axes` to draw on; None makes a new figure.
+        """
+        return display.show("viz.plots", "plot_learning_rate_curve", self, ax=ax)
 
     def __repr__(self) -> str:
         rates, steps = self.learning_rates, self.losses.shape[1]

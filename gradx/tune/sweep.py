@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from gradx import checks
+from gradx import checks, display
 from gradx.core import GradientTransformation
 from gradx.tune.members import listed_values, stack_members
 from gradx.typing import PyTree
@@ -37,20 +37,52 @@ class SweepResult:
 
         Raises ValueError for another shape, or when every score is NaN.
         """
+        scores = self._scores("best", score).mean(axis=1)
+        if np.isnan(scores).all():
+            raise ValueError("SweepResult.best: the score of every member is NaN")
+        i = int(np.nanargmin(scores))
+        return {name: x[i] for name, x in self.values.items()}
+
+    def plot(
+        self,
+        score: Callable[[PyTree], ArrayLike] = lambda results: results,
+        *,
+        over: str | None = None,
+        ax: Any = None,
+        log: bool = False,
+    ) -> Any:
+        """Draw the scores over one hyperparameter with matplotlib, and return its `Axes`.
+
+        A line for each combination of the others: means over the seeds, in a band from the lowest to the highest. A
+        cross at the upper edge is a member whose score is not finite, a star the best.
+
+        Args:
+          score: as in `best`.
+          over: the hyperparameter along the axis; None takes that with the most values.
+          ax: the `Axes` to draw on; None makes a new figure.
+          log: whether the scores stand on a logarithmic axis.
+
+        >>> import gradx
+        >>> def train(tx, key):
+        ...     updates, _ = tx.update(1.0, tx.init(0.0))
+        ...     return updates
+        >>> result = gradx.tune.sweep(gradx.sgd(0.1), train, {"learning_rate": [0.5, 1.0]})
+        >>> axes = result.plot()
+        """
+        return display.show("viz.plots", "plot_sweep", self.values, self._scores("plot", score), over, ax=ax, log=log)
+
+    def _scores(self, method: str, score: Callable[[PyTree], ArrayLike]) -> np.ndarray:
+        """Return the scores, [members, seeds]."""
         leaves = jax.tree.leaves(score(self.results))
         members = len(next(iter(self.values.values())))
         shape = np.shape(leaves[0]) if len(leaves) == 1 else None
         if shape is None or len(shape) not in (1, 2) or shape[0] != members:
             found = f"shape {shape}" if shape is not None else f"{len(leaves)} arrays"
             raise ValueError(
-                f"SweepResult.best: score must return one array [members, seeds] or [members], here {members} members,"
-                f" got {found}: say what counts, best(lambda results: results[..., -1])"
+                f"SweepResult.{method}: score must return one array [members, seeds] or [members], here {members}"
+                f" members, got {found}: say what counts, {method}(lambda results: results[..., -1])"
             )
-        scores = np.asarray(leaves[0], float).reshape(members, -1).mean(axis=1)
-        if np.isnan(scores).all():
-            raise ValueError("SweepResult.best: the score of every member is NaN")
-        i = int(np.nanargmin(scores))
-        return {name: x[i] for name, x in self.values.items()}
+        return np.asarray(leaves[0], float).reshape(members, -1)
 
     def __repr__(self) -> str:
         members = len(next(iter(self.values.values())))

@@ -103,7 +103,7 @@ def training_curves(
         handles += axes.plot(at, mean, label=label, linewidth=1.6, markersize=5, markevery=every, **style)
         labels.append(str(label))
         if not np.isfinite(mean[-1:]).all():
-            labels[-1] = f"{label} ({_mark_end(axes, at, mean, style['color'])})".lstrip()
+            labels[-1] = f"{label} ({mark_end(axes, at, mean, style['color'])})".lstrip()
         if len(lines) > 1:
             axes.fill_between(at, lines.min(0), lines.max(0), color=style["color"], alpha=0.15, linewidth=0)
     if target is not None:
@@ -117,7 +117,7 @@ def training_curves(
     return figure
 
 
-def _mark_end(axes: Axes, at: np.ndarray, mean: np.ndarray, color: str) -> str:
+def mark_end(axes: Axes, at: np.ndarray, mean: np.ndarray, color: str) -> str:
     """Mark the last finite value of a curve, and return what its label must say."""
     finite = np.flatnonzero(np.isfinite(mean))
     if not len(finite):
@@ -140,12 +140,19 @@ def learning_rate_curve(curve: Any) -> Figure:
     >>> curve = gradx.tune.lr_find(gradx.sgd(1.0), lambda w, batch: 5.0 * w**2, 1.0, steps=20)
     >>> figure = viz.learning_rate_curve(curve)
     """
+    figure = new_figure()
+    axes = figure.subplots()
+    draw_learning_rate_curve(axes, curve)
+    legend_below(figure, *axes.get_legend_handles_labels())
+    return figure
+
+
+def draw_learning_rate_curve(axes: Axes, curve: Any) -> None:
+    """Draw it on axes, without a legend."""
     rates, losses = np.asarray(curve.learning_rates), np.asarray(curve.losses, float)
     first, last = np.nanmedian(losses[:, 0]), losses[:, -1]
     worst = 1.5 * first if first > 0 else np.nanmax(last)
     failed = ~np.isfinite(last) | (last > worst)
-    figure = new_figure()
-    axes = figure.subplots()
     axes.plot(rates, np.where(failed, worst, last), color="#0072B2", linewidth=1.6)
     if failed.any():
         axes.plot(rates[failed], np.full(failed.sum(), worst), "X", color="#D55E00", label="loss rose or overflowed")
@@ -156,5 +163,3 @@ def learning_rate_curve(curve: Any) -> Figure:
     axes.set_xscale("log")
     axes.set_xlim(rates.min(), rates.max())
     plain_numbers(axes.xaxis)
-    legend_below(figure, *axes.get_legend_handles_labels())
-    return figure

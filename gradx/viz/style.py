@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
+from matplotlib import pyplot
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from gradx.value import Value
 
+SIZE, DPI = (6.5, 4.0), 105
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 """Okabe and Ito (2008), "Color universal design"; their yellow is left out, too pale on white."""
 DASHES = ((), (5, 1.5), (1.2, 1.2), (5, 1.5, 1.2, 1.5), (9, 2))
@@ -109,6 +111,11 @@ def legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequence[str
     )
 
 
-def new_figure(width: float = 6.5, height: float = 4.0) -> Figure:
+def shown_axes(ax: Axes | None) -> Axes:
+    """Return the axes as given, or those of a new figure that pyplot knows of: a notebook shows it by itself."""
+    return pyplot.figure(figsize=SIZE, dpi=DPI, layout="constrained").subplots() if ax is None else ax
+
+
+def new_figure(width: float = SIZE[0], height: float = SIZE[1]) -> Figure:
     """Return an empty figure, in inches."""
-    return Figure(figsize=(width, height), dpi=105, layout="constrained")
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")

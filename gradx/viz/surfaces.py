@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from gradx.core import GradientTransformation, apply_updates
 
@@ -60,7 +61,9 @@ SURFACES = {
 Himmelblau's (1972) four minima; a saddle between two minima, with the start a thousandth beside its ridge."""
 
 
-def descend(tx: GradientTransformation, surface: Surface, steps: int, start: Point | None = None) -> jax.Array:
+def descend(
+    tx: GradientTransformation, surface: Surface, steps: int, start: ArrayLike | Point | None = None
+) -> jax.Array:
     """Return the points that an optimizer goes through, float32[steps + 1, 2], the start first.
 
     Args:

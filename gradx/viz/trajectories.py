@@ -111,16 +111,22 @@ def _contours(axes: Axes, surface: Surface) -> None:
     Those below zero are dashed, as matplotlib does for lines of one colour.
     """
     left, right, bottom, top = surface.window
-    x, y = jnp.meshgrid(jnp.linspace(left, right, GRID), jnp.linspace(bottom, top, GRID))
-    height = np.asarray(jax.vmap(jax.vmap(surface.height))(jnp.stack([x, y], -1)))
-    low, high = height.min(), height.max()
-    levels = low + (high - low) * np.linspace(LOWEST, 1, LEVELS) ** 4
+    x, y, height, levels = contour_grid(surface, GRID)
     axes.contour(x, y, height, levels=levels, colors="0.75", linewidths=0.7)
     for minimum in surface.minima:
         axes.plot(*minimum, "*", color="#D55E00", markersize=12, zorder=5)
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def contour_grid(surface: Surface, points: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return x, y and height on a grid of the window, `points` along each side, and the heights worth a line."""
+    left, right, bottom, top = surface.window
+    x, y = jnp.meshgrid(jnp.linspace(left, right, points), jnp.linspace(bottom, top, points))
+    height = np.asarray(jax.vmap(jax.vmap(surface.height))(jnp.stack([x, y], -1)))
+    low, high = height.min(), height.max()
+    return np.asarray(x), np.asarray(y), height, low + (high - low) * np.linspace(LOWEST, 1, LEVELS) ** 4
 
 
 def _height(surface: Surface, point: np.ndarray) -> str:

@@ -58,7 +58,7 @@ def generalized_primal_averaging(
       state_dtype: of z; None is at least float32.
 
     State: 1 number per parameter and 1 scalar beside the inner state. Needs: params. Defazio et al. 2025,
-    arXiv:2512.17131, Algorithm 1, GPA; the defaults are those of the authors' code.
+    arXiv:2512.17131, GPA; the defaults are those of the authors' code.
 
     >>> import gradx
     >>> tx = gradx.generalized_primal_averaging(gradx.sgd(1.0), mu_x=0.5, mu_y=0.5)

@@ -206,7 +206,7 @@ def test_a_full_race_has_as_many_seeds_as_the_task_says(monkeypatch, tmp_path, s
 
 
 @pytest.mark.parametrize(
-    "name", ["cost", "deviations", "matrix", "minimize", "race", "readme", "report", "speed", "sweep"]
+    "name", ["claims", "cost", "deviations", "matrix", "minimize", "race", "readme", "report", "speed", "sweep"]
 )
 def test_help_shows_help_and_measures_nothing(name, capsys):
     with pytest.raises(SystemExit) as stopped:
@@ -216,7 +216,7 @@ def test_help_shows_help_and_measures_nothing(name, capsys):
 
 
 OUTPUTS = [("cost", "--out"), ("deviations", "--folder"), ("minimize", "--out"), ("speed", "--out")]
-OUTPUTS += [("sweep", "--out"), ("matrix", "--out")]
+OUTPUTS += [("sweep", "--out"), ("matrix", "--out"), ("claims", "--out")]
 
 
 @pytest.mark.parametrize(("name", "option"), OUTPUTS)
@@ -229,7 +229,13 @@ def test_no_benchmark_measures_what_it_cannot_write(name, option, capsys):
 
 def test_every_program_of_the_folder_is_tried_above():
     programs = {path.stem for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text()}
-    assert programs == {"cost", "deviations", "matrix", "minimize", "race", "readme", "report", "speed", "sweep"}
+    known = {"claims", "cost", "deviations", "matrix", "minimize", "race", "readme", "report", "speed", "sweep"}
+    assert programs == known
+
+
+def test_devices_can_still_be_chosen_after_the_imports():
+    program = "import jax, benchmarks.matrix as m; jax.config.update('jax_num_cpu_devices', m.DEVICES)"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=120)
 
 
 def test_ctrl_c_during_imports_ends_in_one_line(tmp_path):

@@ -46,6 +46,16 @@ def _kinds(notebook) -> list[list[str]]:
     ]
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_in_colab_the_second_cell_installs_gradx(path, run, tmp_path):
+    assert _sources(nbformat.read(path, as_version=4))[1] == ("code", run.COLAB), "python notebooks/run.py --colab"
+    before = [file.read_bytes() for file in (path, path.with_suffix(".py"))]
+    for file in (path, path.with_suffix(".py")):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    run.add_colab(tmp_path / path.with_suffix(".py").name)  # it is there: nothing changes
+    assert before == [(tmp_path / file.name).read_bytes() for file in (path, path.with_suffix(".py"))]
+
+
 def test_there_are_notebooks_and_each_has_its_text(run):
     assert NOTEBOOKS
     assert [path.with_suffix(".py") for path in NOTEBOOKS] == run.texts()

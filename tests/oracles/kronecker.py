@@ -76,17 +76,21 @@ def next_basis(a, q):
 
 def soap_matrix(t, g, memory, *, b1, b2, eps, update_interval, sides="LR", kl=False):
     """Vyas et al. 2024, Algorithm 3, whose first step only finds the bases; with `kl` Lin et al. 2025, KL-SOAP."""
-    m = memory["m"] = b1 * memory.get("m", 0.0) + (1 - b1) * g
-    mean = m / (1 - b1**t)
     if t == 1:
         u, memory["v"] = np.zeros_like(g), np.zeros_like(g)
     else:
-        ql, qr = memory["QL"], memory["QR"]
+        ql, qr, mean = memory["QL"], memory["QR"], late_mean(t, g, memory, b1)
         v = memory["v"] = b2 * memory["v"] + (1 - b2) * (ql.T @ g @ qr) ** 2
         u = ql @ ((ql.T @ mean @ qr) / (np.sqrt(v / (1 - b2 ** (t - 1))) + eps)) @ qr.T
     kl_moments(t, g, memory, b2) if kl else moments(g, memory, b2)
     bases(t, g, memory, update_interval, sides)
     return u
+
+
+def late_mean(t, g, memory, b1):
+    """The debiased mean of the gradients from the second on, t being at least 2."""
+    m = memory["m"] = b1 * memory.get("m", 0.0) + (1 - b1) * g
+    return m / (1 - b1 ** (t - 1))
 
 
 def moments(g, memory, b2):
@@ -129,12 +133,11 @@ def kl_moments(t, g, memory, b2):
 
 def kl_shampoo_matrix(t, g, memory, *, b1, b2, eps, update_interval, sides="LR"):
     """Lin et al. 2025, KL-Shampoo: S_a^(-1/2) m S_b^(-1/2) by the eigenvalues and bases so far."""
-    m = memory["m"] = b1 * memory.get("m", 0.0) + (1 - b1) * g
     u = np.zeros_like(g)
     if t > 1:
         ql, qr = memory["QL"], memory["QR"]
         root = np.sqrt(np.outer(memory["dL"], memory["dR"]))
-        u = ql @ ((ql.T @ m @ qr) / (1 - b1**t) / (root + eps)) @ qr.T
+        u = ql @ ((ql.T @ late_mean(t, g, memory, b1) @ qr) / (root + eps)) @ qr.T
     kl_moments(t, g, memory, b2)
     bases(t, g, memory, update_interval, sides)
     return u
@@ -148,9 +151,9 @@ def soap_muon_matrix(t, g, memory, *, ns_steps, **hyper):
 
 
 def largest_eigenvalue(a):
-    """From below: ‖a x‖ for x along the longest column."""
-    column = a[:, np.argmax(np.sum(a**2, axis=0))]
-    return np.linalg.norm(a @ column / np.linalg.norm(column))
+    """From below: ‖a x‖ for x along a times its longest column."""
+    x = a @ a[:, np.argmax(np.sum(a**2, axis=0))]
+    return np.linalg.norm(a @ x / np.linalg.norm(x))
 
 
 def kron_dense(t, g, p, memory, *, b1, preconditioner_lr, max_rms):

@@ -133,6 +133,44 @@ def muon(title, kernels=None, corner=(), **hyper):
     return Row(title, lambda: gradx.muon(**arguments(gradx, gradx.MuonDimensionNumbers)), reference, peer, hyper=hyper)
 
 
+class TorchsMuon:
+    """torch's Muon for matrices and its AdamW for the rest, with products in float32, where torch takes bfloat16."""
+
+    def __init__(self, torch, params, *, learning_rate, beta, weight_decay, adam_b1, adam_b2, adam_weight_decay):
+        self.torch = torch
+        matrices, rest = ([p for p in params if (p.ndim == 2) == wanted] for wanted in (True, False))
+        adam = {"betas": (adam_b1, adam_b2), "weight_decay": adam_weight_decay}
+        hyper = {"momentum": beta, "weight_decay": weight_decay, "nesterov": False, "eps": 1e-8}
+        self.parts = torch.optim.Muon(matrices, learning_rate, **hyper), torch.optim.AdamW(rest, learning_rate, **adam)
+
+    def step(self):
+        narrow, self.torch.Tensor.bfloat16 = self.torch.Tensor.bfloat16, lambda x: x.clone()
+        for part in self.parts:
+            part.step()
+        self.torch.Tensor.bfloat16 = narrow
+
+
+def torchs_muon():
+    """Return the row of Muon on (outputs, inputs), without Nesterov: torch's is that of the mean with its bias."""
+    hyper = {"learning_rate": GENTLE, "beta": 0.8, "weight_decay": 0.2} | {
+        "adam_b1": 0.8, "adam_b2": 0.95, "adam_weight_decay": 0.2
+    }  # fmt: skip
+    turned = {name: gradx.MuonDimensionNumbers(1, 0) if name == "matrix" else None for name in MASK}
+
+    def reference(**changes):
+        given = hyper | changes
+        adam = {short: given.pop(f"adam_{short}") for short in ("b1", "b2", "weight_decay")}
+        return Muon({"matrix": (1, 0)}, adam=adam, nesterov=False, **given)
+
+    return Row(
+        "muon, PyTorch's",
+        ours=lambda: gradx.muon(**hyper, nesterov=False, muon_weight_dimension_numbers=turned),
+        reference=reference,
+        torch=lambda torch, params: TorchsMuon(torch, params, **hyper),
+        hyper=hyper,
+    )
+
+
 def mean_ahead(t, g, p, memory, *, learning_rate, beta):
     """What scale_by_muon makes of arrays that are no matrices: Nesterov's debiased mean."""
     m = memory["m"] = beta * memory.get("m", 0.0) + (1 - beta) * g
@@ -203,6 +241,7 @@ TRAJECTORIES: list[Row] = [
         corner={"norm": schatten},
         ns_coeffs=(3.4445, -4.7750, 2.0315),
     ),
+    torchs_muon(),
     Row(
         "scale_by_muon",
         ours=lambda: gradx.chain(

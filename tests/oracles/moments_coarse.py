@@ -14,7 +14,7 @@ from tests.oracles.orthogonal import mars_correction
 
 
 def laprop_direction(t, g, p, memory, *, b1, b2, eps):
-    """Ziyin, Wang and Ueda 2020, Algorithm 1; b1 is the paper's mu, b2 its nu."""
+    """Ziyin, Wang and Ueda 2020, the algorithm of LaProp; b1 is the paper's mu, b2 its nu."""
     n = memory["n"] = b2 * memory.get("n", 0.0) + (1 - b2) * g**2
     m = memory["m"] = b1 * memory.get("m", 0.0) + (1 - b1) * g / (np.sqrt(n / (1 - b2**t)) + eps)
     return m / (1 - b1**t)

@@ -76,7 +76,7 @@ def with_corrected_decay(normalized_mask: Any = True, **hyper: Any) -> Any:
 
 
 def zclip(t, grads, params, memory, *, z_thresh, decay, warmup_steps, eps):
-    """Kumar et al. 2025, Algorithm 1: eq. 1-2 the statistics, from the norms of a warmup, eq. 4 the reciprocal rule."""
+    """Kumar et al. 2025, section 3: the statistics, from the norms of a warmup on, and the reciprocal rule."""
     g = np.sqrt(squared_norm(grads))
     seen = memory.setdefault("norms", [])
     if len(seen) < warmup_steps:
@@ -184,7 +184,7 @@ class Graft:
 
 
 class PrimalAveraging:
-    """Defazio et al. 2025, eq. of GPA, all three sequences."""
+    """Defazio et al. 2025, GPA, all three sequences."""
 
     def __init__(self, base: Callable, *, mu_x: Any, mu_y: Any) -> None:
         self.base, self.mu_x, self.mu_y, self.t = base, mu_x, mu_y, 0

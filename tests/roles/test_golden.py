@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from gradx import roles, tree
+from gradx.recipes.suggestions import SUGGESTIONS
 from gradx.roles.inference import leaves_of
-from tests.roles import models_linen
+from tests.roles import described, models_linen
 from tests.roles.golden import FOLDER, MODELS, table
 
 each_model = pytest.mark.parametrize("name", MODELS)
@@ -27,6 +28,12 @@ def test_every_table_has_its_network():
 @each_model
 def test_nothing_is_left_open(name):
     assert "?" not in (FOLDER / f"{name}.txt").read_text()
+
+
+@pytest.mark.parametrize("recipe", SUGGESTIONS)
+def test_recipes_do_what_was_read(recipe):
+    """`python -m tests.roles.described` writes the tables anew."""
+    assert described.text(recipe) == (described.FOLDER / f"{recipe}.txt").read_text()
 
 
 @each_model

@@ -330,12 +330,22 @@ def test_an_override_closes_what_was_open():
         ({"up/kernel": Layout((0,), (2,))}, r"Layout\(rows=\(0,\), columns=\(2,\)\) for 'up/kernel' names no axes of"),
         ({"up/kernel": Layout((-2,), (-1,))}, "names no axes of"),
         ({"up/kernel": Layout((0,), (0, 1))}, "names no axes of"),
+        ({"up/kernel": Layout([0], [1])}, r"rows and columns must be tuples of axes, got Layout\(rows=\[0\]"),
+        ({"up/kernel": Role("head", Layout(0, 1))}, "rows and columns must be tuples of axes"),
         ({"up/kernel": Layout((0,), (1,), splits=3)}, "splits=3.* does not divide 'up/kernel'"),
     ],
 )
 def test_wrong_overrides_are_refused_by_name(overrides, message):
     with pytest.raises(ValueError, match=message):
         infer({"up": {"kernel": shape(3, 2), "bias": shape(2)}, "b": shape(2)}, overrides)
+
+
+def test_other_overrides_are_other_decisions():
+    """What was decided is kept for trees of the same names and shapes."""
+    params = {"up": {"kernel": shape(3, 2)}, "down": {"kernel": shape(2, 3)}}
+    assert kinds(params) == ["matrix", "matrix"]
+    assert kinds(params, overrides={"up/kernel": "head"}) == ["matrix", "head"]
+    assert kinds(params) == ["matrix", "matrix"]
 
 
 def test_the_error_lists_all_open_leaves_and_what_to_write():

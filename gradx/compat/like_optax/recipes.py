@@ -178,7 +178,7 @@ def clip_by_block_rms(threshold: NonNegative) -> Any:
 def block_rms_leaf(u: jax.Array, *, threshold: jax.Array) -> jax.Array:
     """Return u / max(1, rms / threshold)."""
     rms = numerics.safe_root_mean_squares(u, 0.0)
-    return jnp.where(rms <= threshold, u, u / (rms / threshold))
+    return jnp.where(rms == 0, u, u / jnp.maximum(1, rms / threshold))
 
 
 def unitwise_norm(x: Any, axis: int | tuple[int, ...] | None = None) -> jax.Array:

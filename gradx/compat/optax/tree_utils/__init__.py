@@ -2,16 +2,18 @@
 
 from gradx.compat.like_optax.trees import (
     NamedTupleKey as NamedTupleKey,
+    add_scale as tree_add_scale,
+    div as tree_div,
     get as tree_get,
     get_all_with_path as tree_get_all_with_path,
     map_params as tree_map_params,
     set as tree_set,
     sum as tree_sum,
     unwrap_random_key_data as tree_unwrap_random_key_data,
+    vdot as tree_vdot,
 )
 from gradx.tree import (
     add as tree_add,
-    add_scale as tree_add_scale,
     allclose as tree_allclose,
     batch_shape as tree_batch_shape,
     bias_correction as tree_bias_correction,
@@ -19,7 +21,6 @@ from gradx.tree import (
     cast_like as tree_cast_like,
     clip as tree_clip,
     conj as tree_conj,
-    div as tree_div,
     dtype as tree_dtype,
     full_like as tree_full_like,
     max as tree_max,
@@ -36,7 +37,6 @@ from gradx.tree import (
     update_infinity_moment as tree_update_infinity_moment,
     update_moment as tree_update_moment,
     update_moment_per_elem_norm as tree_update_moment_per_elem_norm,
-    vdot as tree_vdot,
     where as tree_where,
     zeros_like as tree_zeros_like,
 )

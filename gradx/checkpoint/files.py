@@ -1,0 +1,114 @@
+"""The files of a directory of checkpoints: which step is whole, and which file says that it is not."""
+
+import json
+import os
+import shutil
+import zlib
+from pathlib import Path
+
+SEAL = "gradx_files.json"
+"""Written last: the sizes and check sums of all files of a checkpoint."""
+UNFINISHED = ".orbax-checkpoint-tmp"
+"""What Orbax calls a checkpoint that it has not finished."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be trusted; the message begins with the file."""
+
+
+class UnfinishedError(CheckpointError, FileNotFoundError):
+    """A checkpoint whose writing was interrupted: as good as none."""
+
+
+def root_of(directory: str | Path) -> Path:
+    """Return the directory as an absolute path; other stores are for Orbax's own managers."""
+    if "://" in str(directory):
+        cure = "give gradx.checkpoint.state_dict(...) to an orbax.checkpoint.CheckpointManager"
+        raise ValueError(f"{directory}: only directories on a disk; {cure}")
+    return Path(directory).absolute()
+
+
+def steps(root: Path, *, sealed: bool = True) -> list[int]:
+    """Return the steps that are there, in order; without `sealed`, those too whose writing was interrupted."""
+    found = [int(x.name) for x in root.iterdir() if x.is_dir() and x.name.isdigit()] if root.is_dir() else []
+    return sorted(step for step in found if not sealed or (root / str(step) / SEAL).exists())
+
+
+def seal(directory: Path) -> None:
+    """Note sizes and check sums of all files, in one last file that appears as a whole."""
+    sums = {str(path.relative_to(directory)): [path.stat().st_size, _sum(path)] for path in _files(directory)}
+    draft = directory / f"{SEAL}.part"
+    with draft.open("w") as file:
+        json.dump(sums, file)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(directory / SEAL)
+
+
+def verify(directory: Path) -> None:
+    """Raise CheckpointError, with the file's name, unless every file is there as it was written."""
+    try:
+        sums = json.loads((directory / SEAL).read_text())
+        expected = {directory / name: (int(size), int(total)) for name, (size, total) in sums.items()}
+    except FileNotFoundError:
+        raise UnfinishedError(f"{directory / SEAL}: missing, the checkpoint was not finished") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{directory / SEAL}: damaged: {error}") from None
+    for path, (size, total) in expected.items():
+        if not path.is_file():
+            raise CheckpointError(f"{path}: missing")
+        if path.stat().st_size != size:
+            raise CheckpointError(f"{path}: {path.stat().st_size} bytes, {size} were written")
+        if _sum(path) != total:
+            raise CheckpointError(f"{path}: its bytes are not those that were written")
+
+
+def check_place(root: Path, step: int, item: str) -> None:
+    """Raise ValueError where a step cannot be written: among checkpoints of others, or before a later one.
+
+    Ours have the item, or a seal. A later one that is damaged is in nobody's way.
+    """
+    found = steps(root, sealed=False)
+    unsealed = [root / str(x) for x in found if not (root / str(x) / SEAL).exists()]
+    if foreign := [path for path in unsealed if not (path / item).exists()]:
+        raise ValueError(f"{foreign[0]}: no checkpoint of gradx.checkpoint.save; give it a directory of its own")
+    if later := [x for x in found if x > step and _is_whole(root / str(x))]:
+        fault = f"save: step {step} comes before step {later[0]}, which is there and which restore would take"
+        raise ValueError(f"{fault}: another directory, or remove {root / str(later[0])}")
+
+
+def clear(root: Path, step: int) -> None:
+    """Make the directory, and take away what interrupted writers left in it, and later steps that are damaged."""
+    root.mkdir(parents=True, exist_ok=True)
+    numbered = [root / str(x) for x in steps(root, sealed=False)]
+    useless = [path for path in numbered if int(path.name) > step or not (path / SEAL).exists()]
+    drafts = [path for path in root.iterdir() if UNFINISHED in path.name and path.name.partition(".")[0].isdigit()]
+    for path in (*useless, *drafts):
+        remove(path)
+
+
+def remove(directory: Path) -> None:
+    """Take a checkpoint away, its seal first: a half of it is none."""
+    (directory / SEAL).unlink(missing_ok=True)
+    shutil.rmtree(directory)
+
+
+def _is_whole(directory: Path) -> bool:
+    try:
+        verify(directory)
+    except CheckpointError:
+        return False
+    return True
+
+
+def _files(directory: Path) -> list[Path]:
+    own = {SEAL, f"{SEAL}.part"}
+    return sorted(x for x in directory.rglob("*") if x.is_file() and x.name not in own)
+
+
+def _sum(path: Path) -> int:
+    total = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            total = zlib.crc32(block, total)
+    return total

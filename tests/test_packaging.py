@@ -1,0 +1,133 @@
+"""The wheel and the sdist are built and work where nothing but jax is; every file that says the version says one."""
+
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import venv
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import gradx
+
+ROOT = Path(gradx.__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+SMOKE = """
+import sys
+import jax, jax.numpy as jnp
+import gradx, gradx.compat.optax
+assert "site-packages" in gradx.__file__, gradx.__file__
+tx = gradx.chain(gradx.clip_by_global_norm(1.0), gradx.adamw(gradx.warmup_cosine_decay_schedule(0.0, 0.1, 5, 50)))
+params = {"w": jnp.ones(3)}
+state = tx.init(params)
+for _ in range(50):
+    updates, state = jax.jit(tx.update)(params, state, params)
+    params = gradx.apply_updates(params, updates)
+assert float(jnp.abs(params["w"]).max()) < 0.5
+assert not {"optax", "flax", "matplotlib", "benchmarks"} & set(sys.modules)
+print(gradx.__version__)
+"""
+
+
+def test_one_version_everywhere():
+    assert PROJECT["project"]["dynamic"] == ["version"]
+    assert f"\nversion: {gradx.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert re.search(rf"^## {re.escape(gradx.__version__)}\b", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert 'load_file="../gradx/__init__.py"' in (ROOT / "conda/meta.yaml").read_text()
+
+
+def test_the_recipe_of_conda_needs_what_the_package_needs():
+    recipe = (ROOT / "conda/meta.yaml").read_text()
+    run = re.findall(r"- (.+)", recipe.partition("  run:\n")[2].partition("\ntest:")[0])
+    wanted = [f"python {PROJECT['project']['requires-python']}", *PROJECT["project"]["dependencies"]]
+    assert [x.replace(" ", "") for x in run] == [x.replace(" ", "") for x in wanted]
+    pattern = re.search(r"regex_pattern='(.+?)'", recipe)
+    assert pattern is not None
+    found = re.search(pattern[1], (ROOT / "gradx/__init__.py").read_text())
+    assert found is not None
+    assert found[1] == gradx.__version__
+
+
+def test_what_an_index_shows():
+    project = PROJECT["project"]
+    assert len(project["keywords"]) >= 5
+    assert any(x.startswith("Development Status") for x in project["classifiers"])
+    assert not any("License ::" in x for x in project["classifiers"])  # the expression says it
+    least = project["requires-python"].removeprefix(">=")
+    assert f"Programming Language :: Python :: {least}" in project["classifiers"]
+    assert "urls" not in project or all(url.startswith("https://") for url in project["urls"].values())
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The folder of a wheel that was made from the sdist beside it."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("packaging")
+def test_the_archives_hold_the_package_and_nothing_else(built):
+    (wheel,), (sdist,) = built.glob("*.whl"), built.glob("*.tar.gz")
+    assert wheel.name == f"gradx-{gradx.__version__}-py3-none-any.whl"
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names} == {"gradx", f"gradx-{gradx.__version__}.dist-info"}
+    ours = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gradx").rglob("*.py")}
+    assert ours <= set(names)
+    assert "gradx/py.typed" in names
+    with tarfile.open(sdist) as archive:
+        inside = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff"} <= inside
+    assert not {name.split("/")[0] for name in inside} & {"tests", "docs", "benchmarks", "notebooks", "site"}
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("packaging")
+def test_the_wheel_works_in_an_empty_environment(built, tmp_path):
+    """Nothing is fetched: what jax needs is lent to the environment, name by name, and nothing else is there."""
+    folder = tmp_path / "empty"
+    venv.create(folder, with_pip=True)
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    (wheel,) = built.glob("*.whl")
+    command = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+        "--disable-pip-version-check",
+        wheel,
+    ]
+    subprocess.run(command, check=True)
+    (site,) = folder.rglob("site-packages")
+    for distribution in needed("jax"):
+        for file in {file.parts[0] for file in metadata.files(distribution) or [] if file.parts[0] != ".."}:
+            place = Path(str(metadata.distribution(distribution).locate_file(file)))
+            if not (site / file).exists():
+                (site / file).symlink_to(place)
+    environment = {key: x for key, x in os.environ.items() if key not in ("PYTHONPATH", "XLA_FLAGS")}
+    done = subprocess.run(
+        [python, "-c", SMOKE], capture_output=True, text=True, cwd=tmp_path, env=environment | {"JAX_PLATFORMS": "cpu"}
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.strip() == gradx.__version__
+
+
+def needed(name: str, seen: frozenset = frozenset()) -> set[str]:
+    """Return a distribution and all that it requires without extras."""
+    found = {name}
+    for requirement in metadata.requires(name) or []:
+        other = re.match(r"[\w.-]+", requirement)
+        if other and "extra ==" not in requirement and other[0] not in seen | found:
+            found |= needed(other[0], seen | found)
+    return found
