@@ -24,7 +24,7 @@ def losses(layout, devices):
 
 def test_two_processes_train_as_one_does():
     port = launch.free_port()
-    fixed = [sys.executable, "examples/many_processes/train.py", "--steps", str(STEPS), "--coordinator", f"127.0.0.1:{port}"]
+    fixed = [sys.executable, str(EXAMPLES / "train.py"), "--steps", str(STEPS), "--coordinator", f"127.0.0.1:{port}"]
     commands = [[*fixed, "--processes", "2", "--process", str(i)] for i in range(2)]
     first, second = launch.together(commands, devices=2, seconds=300)
     printed = [float(x) for x in re.findall(r"step \d+: ([\d.]+) nats", first)]
