@@ -40,6 +40,7 @@ results: $(VENV)/.test  ## regenerate every number that the README quotes
 	$(BIN)/python -m benchmarks.minimize
 	$(BIN)/python -m benchmarks.deviations
 	$(BIN)/python -m benchmarks.sweep
+	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.race all --out benchmarks/results
 	$(BIN)/python -m benchmarks.claims
 	$(BIN)/python -m benchmarks.readme
