@@ -148,7 +148,8 @@ Markdown("\n".join(f"- {claim.said} {claim.remark}" for claim in every if claim.
 # print(contrast.mine, contrast.theirs, contrast.comparison.answer)
 # ```
 #
-# ANSWER
+# `yes` and `no` are the rule's words for better and worse. If it says `not told apart`, the sentence may still be
+# true: then say how many seeds you would need to see a difference of the size that you found.
 #
 # </details>
 #
