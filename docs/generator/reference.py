@@ -346,7 +346,7 @@ def optimizers_index(many: list[Name]) -> str:
 def namespace_page(space: str) -> str:
     """Return the page of a namespace: its names by kind, one section each."""
     page = f"reference/{space}"
-    module = getattr(gradx, space, None)
+    module = None if space == names.CORE else getattr(gradx, space, None)  # `gradx.core` is no namespace
     lines = [f"# {names.title(space)}", ""]
     if module is not None and inspect.ismodule(module) and module.__doc__:
         lines += [linked(escaped(docstrings.parse(module).summary)), ""]
