@@ -18,6 +18,14 @@
 # **Goal**: lay out a state, keep checkpoints, survive a crash. **Time**: 20 minutes.
 
 # %%
+import sys
+
+if "google.colab" in sys.modules:  # there only; upload the wheel, which `python -m build` makes, beside this notebook
+    from IPython import get_ipython
+
+    get_ipython().run_line_magic("pip", "install --quiet gradx-*.whl flax matplotlib mlxtend scikit-learn")
+
+# %%
 import shutil
 import signal
 import subprocess
