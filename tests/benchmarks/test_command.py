@@ -206,7 +206,8 @@ def test_a_full_race_has_as_many_seeds_as_the_task_says(monkeypatch, tmp_path, s
 
 
 @pytest.mark.parametrize(
-    "name", ["claims", "cost", "deviations", "matrix", "minimize", "race", "readme", "report", "speed", "sweep"]
+    "name",
+    ["claims", "cost", "deviations", "matrix", "minimize", "race", "readme", "report", "scale", "speed", "sweep"],
 )
 def test_help_shows_help_and_measures_nothing(name, capsys):
     with pytest.raises(SystemExit) as stopped:
@@ -216,7 +217,7 @@ def test_help_shows_help_and_measures_nothing(name, capsys):
 
 
 OUTPUTS = [("cost", "--out"), ("deviations", "--folder"), ("minimize", "--out"), ("speed", "--out")]
-OUTPUTS += [("sweep", "--out"), ("matrix", "--out"), ("claims", "--out")]
+OUTPUTS += [("sweep", "--out"), ("matrix", "--out"), ("claims", "--out"), ("scale", "--out")]
 
 
 @pytest.mark.parametrize(("name", "option"), OUTPUTS)
@@ -229,7 +230,19 @@ def test_no_benchmark_measures_what_it_cannot_write(name, option, capsys):
 
 def test_every_program_of_the_folder_is_tried_above():
     programs = {path.stem for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text()}
-    known = {"claims", "cost", "deviations", "matrix", "minimize", "race", "readme", "report", "speed", "sweep"}
+    known = {
+        "claims",
+        "cost",
+        "deviations",
+        "matrix",
+        "minimize",
+        "race",
+        "readme",
+        "report",
+        "scale",
+        "speed",
+        "sweep",
+    }
     assert programs == known
 
 
