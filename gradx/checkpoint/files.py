@@ -88,8 +88,11 @@ def clear(root: Path, step: int) -> None:
 
 
 def remove(directory: Path) -> None:
-    """Take a checkpoint away, its seal first: a half of it is none."""
-    (directory / SEAL).unlink(missing_ok=True)
+    """Take a checkpoint away, its name first: a half of it would look like a stranger's."""
+    if UNFINISHED not in directory.name:
+        draft = directory.with_name(f"{directory.name}{UNFINISHED}-removed")
+        shutil.rmtree(draft, ignore_errors=True)
+        directory = directory.rename(draft)
     shutil.rmtree(directory)
 
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jax.custom_batching import sequential_vmap
+import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
 
 IN_TURN = jax.__version_info__ < (0, 11, 2)
 
@@ -21,21 +22,42 @@ def of_each(f: Callable[..., Any], *arrays: jax.Array) -> Any:
     Leading axes may be sharded over explicit axes, all arrays alike: each device runs `f` on its own share, for JAX's
     decompositions refuse to lower a batch that is sharded.
     """
-    run = functools.partial(_of_each, f) if IN_TURN else f
-    sharding = jax.typeof(arrays[0]).sharding
-    if all(name is None for name in sharding.spec):
-        return run(*arrays)
-    return jax.shard_map(run, mesh=sharding.mesh, in_specs=sharding.spec, out_specs=sharding.spec)(*arrays)
+    return _on_shares(functools.partial(_of_each, f) if IN_TURN else f, *arrays)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _of_each(f: Callable[..., Any], *arrays: jax.Array) -> Any:
-    in_turn = sequential_vmap(lambda *matrices: f(*matrices))  # it would trace the defaults of f too
-    for _ in range(arrays[0].ndim - 2):
-        in_turn = jax.vmap(in_turn)
-    return jax.lax.platform_dependent(*arrays, cpu=in_turn, default=f)
+    return jax.lax.platform_dependent(*arrays, cpu=functools.partial(_in_turn, f), default=f)
 
 
 @_of_each.defjvp
 def _of_each_jvp(f: Callable[..., Any], primals: tuple, tangents: tuple) -> Any:
     return jax.jvp(f, primals, tangents)
+
+
+def _in_turn(f: Callable[..., Any], *arrays: jax.Array) -> Any:
+    if arrays[0].ndim > 2:
+        return jax.lax.map(lambda matrices: _in_turn(f, *matrices), arrays)
+
+    @custom_vmap
+    def alone(*matrices: jax.Array) -> Any:
+        return f(*matrices)
+
+    @alone.def_vmap
+    def _(axis_size: int, in_batched: list[bool], *matrices: jax.Array) -> Any:
+        each = [
+            x if is_batch else jnp.broadcast_to(x, (axis_size, *x.shape))
+            for x, is_batch in zip(matrices, in_batched, strict=True)
+        ]
+        found = _on_shares(functools.partial(_in_turn, f), *each)
+        return found, jax.tree.map(lambda _: True, found)
+
+    return alone(*arrays)
+
+
+def _on_shares(f: Callable[..., Any], *arrays: jax.Array) -> Any:
+    sharding = jax.typeof(arrays[0]).sharding
+    if all(name is None for name in sharding.spec):
+        return f(*arrays)
+    batch = jax.P(*sharding.spec[:-2])  # eigenvalues have an axis less than matrices
+    return jax.shard_map(f, mesh=sharding.mesh, in_specs=batch, out_specs=batch)(*arrays)

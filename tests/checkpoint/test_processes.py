@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from gradx import checkpoint
-from tests.checkpoint.test_state_dict import same_bits
+from gradx.testing import assert_close
 from tests.checkpoint.two_processes import STEPS, TX, host, train
 
 ROOT = Path(__file__).parents[2]
+ROUNDING = {"rtol": 1e-6, "atol": 1e-6}
+"""Two processes compile another program than one, which rounds otherwise: 6e-8 was seen, of entries up to 0.2."""
 
 
 @pytest.mark.slow
@@ -35,12 +37,12 @@ def test_two_processes(tmp_path):
         params, state = train(params, state)
     restored = checkpoint.restore(tmp_path / "run", TX, host())
     assert restored.report.is_complete
-    same_bits(restored.params, params)
-    same_bits(restored.state, state)
+    assert_close(restored.params, params, **ROUNDING)
+    assert_close(restored.state, state, **ROUNDING)
     for i, text in enumerate(printed):
         line = next(line for line in text.splitlines() if line.startswith(f"shard {i} "))
         shard, _, after = line.removeprefix(f"shard {i} ").rpartition(" ")
         np.testing.assert_array_equal(
-            np.float32(ast.literal_eval(shard)), np.asarray(params["w"])[:, 2 * i : 2 * i + 2]
+            np.float32(ast.literal_eval(shard)), np.asarray(restored.params["w"])[:, 2 * i : 2 * i + 2]
         )
-        assert np.float32(after) == train(params, state)[0]["b"][0]
+        np.testing.assert_allclose(np.float32(after), train(params, state)[0]["b"][0], **ROUNDING)

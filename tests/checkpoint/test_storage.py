@@ -3,6 +3,7 @@
 import functools
 import shutil
 import warnings
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -213,6 +214,25 @@ def test_what_a_crash_leaves_is_passed_over_and_cleared_away(tmp_path):
     assert list(restored.refused) == [2]
     saved(tmp_path, 3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "3"]
+
+
+def test_a_crash_while_one_is_taken_away_leaves_no_stranger(tmp_path, monkeypatch):
+    saved(tmp_path, 1, 2)
+    rmtree = shutil.rmtree
+
+    def killed(path, **how):
+        if path.is_dir():
+            (path / files.SEAL).unlink(missing_ok=True)
+            for item in filter(Path.is_dir, path.iterdir()):
+                rmtree(item)
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            files.remove(tmp_path / "1")
+    saved(tmp_path, 3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3"]
 
 
 def test_what_was_never_finished_is_no_checkpoint(tmp_path):
