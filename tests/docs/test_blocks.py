@@ -25,5 +25,5 @@ def test_every_block_runs(path):
 
 
 def test_there_are_pages():
-    assert len(PAGES) >= 20
+    assert len(PAGES) >= 22
     assert set(FAST) <= set(PAGES)

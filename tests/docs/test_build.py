@@ -111,17 +111,19 @@ def address(site):
 
 @pytest.mark.skipif(browser.find() is None, reason="no Chromium on this machine: apt-get install chromium")
 def test_a_browser_opens_every_page_without_a_complaint(pages, address, tmp_path):
-    """Every page once, and every tenth at both widths and in both schemes."""
+    """At both widths, in both schemes: one of each pair for every page, all four for every fifth."""
     window = browser.Browser(tmp_path)
     wrong = []
     try:
         looks = [(DESKTOP, False), (PHONE, True), (DESKTOP, True), (PHONE, False)]
         for turn, (size, dark) in enumerate(looks):
             window.look(*size, dark)
-            for path in list(pages)[:: 10 if turn else 1]:
+            for path in list(pages)[:: 1 if turn < 2 else 5]:
                 if path == "404.html":
                     continue
-                said = [x for x in window.open(f"{address}/{path}") if "favicon.ico" not in x]  # the explorer has none
+                said = window.open(f"{address}/{path}")
+                if path == "learn/explorer-page.html":  # one file that asks for nothing, a picture for its tab included
+                    said = [complaint for complaint in said if "/favicon.ico" not in complaint]
                 wrong += [f"{path}: {complaint}" for complaint in said]
                 wide = window.ask("document.documentElement.scrollWidth - document.documentElement.clientWidth")
                 if wide > 1:
