@@ -26,13 +26,13 @@ class Browser:
 
         options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", "--hide-scrollbars"]
         options += ["--disable-background-networking", "--no-first-run", "--remote-allow-origins=*"]
+        # Nobody reads what Chromium prints; where it listens it writes to a file.
         self.process = subprocess.Popen(
             [find() or "chromium", *options, f"--user-data-dir={folder}", "about:blank"],
-            stderr=subprocess.PIPE, text=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        assert self.process.stderr is not None
-        line = next(line for line in self.process.stderr if "DevTools listening" in line)
-        self.socket = websocket.create_connection(line.split()[-1], timeout=PATIENCE, suppress_origin=True)
+        address = self._address(folder / "DevToolsActivePort")
+        self.socket = websocket.create_connection(address, timeout=PATIENCE, suppress_origin=True)
         self.numbers = itertools.count(1)
         self.events: list[dict[str, Any]] = []
         self.session: str | None = None
@@ -40,6 +40,14 @@ class Browser:
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+
+    def _address(self, file: Path) -> str:
+        until = time.monotonic() + PATIENCE
+        while not (file.exists() and len(lines := file.read_text().splitlines()) == 2):
+            assert self.process.poll() is None, "Chromium ended"
+            assert time.monotonic() < until, "Chromium does not start"
+            time.sleep(0.05)
+        return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         number = next(self.numbers)
