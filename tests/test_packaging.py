@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,9 @@ import zipfile
 from importlib import metadata
 from pathlib import Path
 
+import jinja2
 import pytest
+import yaml
 
 import gradx
 
@@ -42,16 +45,33 @@ def test_one_version_everywhere():
     assert 'load_file="../gradx/__init__.py"' in (ROOT / "conda/meta.yaml").read_text()
 
 
-def test_the_recipe_of_conda_needs_what_the_package_needs():
-    recipe = (ROOT / "conda/meta.yaml").read_text()
-    run = re.findall(r"- (.+)", recipe.partition("  run:\n")[2].partition("\ntest:")[0])
+def recipe():
+    """What conda-build reads: the recipe with its two functions and its variable filled in."""
+    folder = ROOT / "conda"
+
+    def load_file_regex(load_file, regex_pattern, from_recipe_dir):
+        assert from_recipe_dir
+        return re.search(regex_pattern, (folder / load_file).read_text())
+
+    text = jinja2.Environment(undefined=jinja2.StrictUndefined).from_string((folder / "meta.yaml").read_text())
+    return yaml.safe_load(text.render(load_file_regex=load_file_regex, PYTHON=sys.executable))
+
+
+def test_the_recipe_of_conda_is_that_of_the_package():
+    found = recipe()
+    assert (found["package"]["name"], str(found["package"]["version"])) == ("gradx", gradx.__version__)
     wanted = [f"python {PROJECT['project']['requires-python']}", *PROJECT["project"]["dependencies"]]
-    assert [x.replace(" ", "") for x in run] == [x.replace(" ", "") for x in wanted]
-    pattern = re.search(r"regex_pattern='(.+?)'", recipe)
-    assert pattern is not None
-    found = re.search(pattern[1], (ROOT / "gradx/__init__.py").read_text())
-    assert found is not None
-    assert found[1] == gradx.__version__
+    assert [x.replace(" ", "") for x in found["requirements"]["run"]] == [x.replace(" ", "") for x in wanted]
+    assert (ROOT / "conda" / found["source"]["path"] / "pyproject.toml").exists()
+    assert (ROOT / found["about"]["license_file"]).exists()
+
+
+def test_what_the_recipe_of_conda_tests_holds():
+    wanted = recipe()["test"]
+    for command in [*(f'python -c "import {name}"' for name in wanted["imports"]), *wanted["commands"]]:
+        program, *arguments = shlex.split(command)
+        assert program == "python"
+        subprocess.run([sys.executable, *arguments], check=True, capture_output=True, cwd=ROOT)
 
 
 def test_what_an_index_shows():
@@ -83,9 +103,10 @@ def test_the_archives_hold_the_package_and_nothing_else(built):
     assert wheel.name == f"gradx-{gradx.__version__}-py3-none-any.whl"
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"gradx", f"gradx-{gradx.__version__}.dist-info"}
-    ours = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gradx").rglob("*.py")}
+    files = [path for path in (ROOT / "gradx").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    ours = {path.relative_to(ROOT).as_posix() for path in files}
     assert ours <= set(names)
-    assert "gradx/py.typed" in names
+    assert {"gradx/py.typed", "gradx/viz/explorer.html"} <= ours
     with tarfile.open(sdist) as archive:
         inside = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff"} <= inside

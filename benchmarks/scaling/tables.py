@@ -47,7 +47,8 @@ def report(found: dict[str, Any]) -> str:
         "## Weak scaling",
         "",
         f"{found['rows']} windows for each device. The work of a device stays, and what it sends tends to a bound;",
-        "FLOPs and bytes are of the compiled step. All processes share one machine's processors: no time is told.",
+        "FLOPs and bytes are of the compiled step, whose devices are one process's here. They share the processors of",
+        "one machine: no time is told.",
         "",
         *_by_count(found["weak"], counts, shown, _work),
         "",
@@ -73,8 +74,8 @@ def plan_page(rows: Sequence[dict[str, Any]]) -> str:
         "",
         "No size of these models is divided by 1,250: ZeRO-1 and FSDP split nothing there. Choose a power of two.",
         "",
-        "With more devices than matrices of one shape Muon fills its batch up with copies. Where parameters are whole",
-        "on every device the copies are gathered too; under ZeRO-1 and FSDP they stay where they are.",
+        "With more devices than matrices of one shape several compute the same. Where parameters are whole on every",
+        "device, the results come together in one sum of as many matrices as there are, and no copy is sent.",
     ]
     return "\n".join(lines) + "\n"
 

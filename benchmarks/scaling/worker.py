@@ -14,10 +14,10 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec as P
 import gradx
 from benchmarks.prose import Windows, windows
 from benchmarks.roster import ROSTER
-from benchmarks.scaling import store
 from benchmarks.scaling.hlo import collectives
 from benchmarks.supervised import batches
 from benchmarks.tasks import language
+from gradx import checkpoint
 from gradx.sharding import data_parallel, init, state_shardings, zero1
 from gradx.sharding.specs import split
 
@@ -85,16 +85,15 @@ def run(leg: Leg, program: Program, mesh: Mesh) -> dict[str, Any]:
     """Train, and return losses, and what each device holds, computes and sends."""
     params, state = (jax.tree.map(lambda x: x.copy(), x) for x in (program.params, program.state))  # they are donated
     if leg.restore:
-        params, state = store.restore(
-            Path(leg.restore), program.tx, params, shardings=program.shardings, step=leg.first
-        )
+        found = checkpoint.restore(leg.restore, program.tx, params, step=leg.first, shardings=program.shardings)
+        params, state = found.params, found.state
     losses = []
     for i in range(leg.first, leg.last):
         batch = drawn(leg, i, mesh)
         params, state, value = program.step(params, state, batch)
         losses.append(float(value))
     if leg.save:
-        store.save(Path(leg.save), leg.last, program.tx, state, params)
+        checkpoint.save(leg.save, leg.last, program.tx, state, params)
     memory, text = program.step.memory_analysis(), program.step.as_text()
     counts, sent = collectives(text)
     return {

@@ -133,9 +133,10 @@ def _non_finite(stats: StepStatistics, names: list[str], step: int) -> Finding:
         if not np.all(np.isfinite(np.asarray(norm)[step]))
     ]
     worst = float(np.max(fractions))
+    details = "; ".join(filter(None, (" and ".join(whose), f"up to {worst:.0%} of a layer")))
     text = (
-        f"NaN or infinite entries from step {step} on, first in {listed(layers)} ({' and '.join(whose)}; up to "
-        f"{worst:.0%} of a layer): look for a division, logarithm or root there, or skip such steps."
+        f"NaN or infinite entries from step {step} on, first in {listed(layers)} ({details}): look for a division, "
+        "logarithm or root there, or skip such steps."
     )
     return Finding("non-finite", layers, step, {"fraction": worst}, text)
 

@@ -8,6 +8,7 @@ leaves that lie differently and share a batch may end alike: give `out_shardings
 
 import importlib
 import importlib.util
+import itertools
 import math
 from typing import Any
 
@@ -26,15 +27,20 @@ def together(pieces: list[jax.Array], like: list[jax.Array] | None = None) -> ja
     """Return batches (b, ...) of one size as one, with whole matrices on each device.
 
     Of several matrices each device gets its share, the batch being filled up by copies of the last; a single one is
-    gathered on all, and all compute the same. What goes with other matrices, `like`, lies as those do.
+    gathered on all, and all compute the same. What goes with other matrices, `like`, lies as those do. With fewer
+    matrices than half of the devices, copies are made where they are needed, and not sent back.
     """
     total, stages = sum(map(len, pieces)), _stages(pieces, like)
     if stages and _axes(pieces[0])[2] is AxisType.Explicit:
         pieces = [_put(piece, stages[0]) for piece in pieces]
-    if stages and total > 1 and (missing := -total % _devices(pieces[0])):
+    missing = -total % _devices(pieces[0]) if stages and total > 1 else 0
+    are_few = _are_few(total, stages, pieces)
+    if missing and not are_few:
         last = pieces[-1][-1:]
         pieces = [*pieces, jnp.broadcast_to(last, (missing, *last.shape[1:]))]
     batch = jnp.concatenate(pieces) if len(pieces) > 1 else pieces[0]
+    if are_few:
+        batch = _spread(batch, total + missing, stages[1])
     for stage in stages:
         batch = _put(batch, stage)
     return batch
@@ -45,16 +51,39 @@ def apart(batch: jax.Array, pieces: list[jax.Array], like: list[jax.Array] | Non
 
     Under automatic axes the array to which a piece belongs says where it lies: see `alike`.
     """
-    for stage in reversed(_stages(pieces, like)):  # the last too: else what comes behind would shard what came before
+    stages, ends = _stages(pieces, like), list(itertools.accumulate(map(len, pieces)))
+    are_few = _are_few(ends[-1], stages, pieces)
+    for stage in reversed(stages[1:] if are_few else stages):  # the last too: else what follows shards what was before
         batch = _put(batch, stage)
-    ends = [sum(map(len, pieces[: k + 1])) for k in range(len(pieces))]
-    return jnp.split(batch[: ends[-1]], ends[:-1]) if len(pieces) > 1 else [batch[: ends[-1]]]
+    batch = _chosen(batch, ends[-1]) if are_few else batch[: ends[-1]]
+    return jnp.split(batch, ends[:-1]) if len(pieces) > 1 else [batch]
 
 
 def alike(x: jax.Array, other: jax.Array) -> jax.Array:
     """Return `x`, of the shape of `other`, sharded as it is."""
     _, names, kind = _axes(other)
     return SHARD_ALIKE(x, other)[0] if SHARD_ALIKE and names and kind is AxisType.Auto else x
+
+
+def _are_few(total: int, stages: list[PartitionSpec], pieces: list[jax.Array]) -> bool:
+    """Whether more than half of a filled-up batch were copies, and the matrices come from where all of them lie."""
+    if total < 2 or len(stages) < 2 or 2 * total > _devices(pieces[0]):
+        return False
+    return not any(_uses(stages[0], name) for name in _names(stages[1][0]))
+
+
+def _spread(batch: jax.Array, size: int, spec: PartitionSpec) -> jax.Array:
+    """Return a batch of that size, the last matrix being repeated, of which each device takes its own: nothing moves."""
+    which = jnp.minimum(jnp.arange(size), len(batch) - 1)
+    return batch.at[which].get(out_sharding=NamedSharding(_axes(batch)[0], spec), mode="promise_in_bounds")
+
+
+def _chosen(batch: jax.Array, total: int) -> jax.Array:
+    """Return the first matrices of a spread batch on all devices: one sum of as many, where a gather had the copies."""
+    mesh, spec = _axes(batch)[0], jax.typeof(batch).sharding.spec
+    is_own = jnp.arange(total)[:, None] == jnp.arange(len(batch))
+    is_own = jax.sharding.reshard(is_own, NamedSharding(mesh, PartitionSpec(None, spec[0])))
+    return jnp.where(jnp.expand_dims(is_own, range(2, batch.ndim + 1)), batch, 0).sum(1)
 
 
 def _devices(x: jax.Array) -> int:

@@ -170,6 +170,13 @@ def test_a_loss_that_breaks_alone_is_told_from_the_layers():
     assert (found.kind, found.layers, found.step) == ("non-finite", (), 1)
 
 
+def test_bad_entries_that_no_norm_shows_are_told_without_a_gap():
+    ones = jnp.ones((3, 1))
+    history = diagnose.StepStatistics(ones, ones, ones, ones, 0 * ones, ones / 4)
+    (found,) = diagnose.explain(history, ["kernel"])
+    assert "first in kernel (up to 25% of a layer)" in str(found)
+
+
 def test_one_step_that_destroys_the_weights_is_a_learning_rate():
     findings = train(gradx.sgd(1e30), {"w": jnp.array([1.0, 2.0])}, quadratic, 5)
     assert kinds(findings) == ["non-finite", "diverging"]

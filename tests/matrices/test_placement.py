@@ -28,6 +28,8 @@ CASES = {
         {"a": ((16, 8), P("x", "y")), "b": ((16, 8), P("y", "x")), "turned": ((8, 16), P()), "v": ((8,), P())},
         None,
     ),
+    "few": ({name: ((16, 8), P()) for name in "abc"}, None),
+    "few in columns": ({name: ((16, 8), P(None, "y")) for name in "abc"}, None),
     "stacked": ({"a": ((8, 16, 8), P("x", "y")), "b": ((3, 8, 4), P(None, "x"))}, None),
 }
 """Shapes and shardings, and the collectives, where they do not depend on the compiler: one for each mesh axis, in and
@@ -105,6 +107,34 @@ def test_each_device_works_on_its_share(kind):
     for case in (THREE, COPIES):
         with jax.set_mesh(mesh):
             assert operations(draw(case, mesh)) <= 1.1 * alone
+
+
+@pytest.mark.parametrize(("name", "counts"), [("few", {"all-reduce": 1}), ("few in columns", None)])
+def test_copies_of_few_matrices_are_not_sent_back(name, counts):
+    """Three matrices on eight devices: each works on one, and no device ever holds eight."""
+    case, _ = CASES[name]
+
+    def multiplied(grads):
+        return map_matrices(lambda x: x @ x.mT @ x, [Layout((0,), (1,))] * len(grads), [grads])
+
+    mesh = mesh_of(AxisType.Explicit)
+    with jax.set_mesh(mesh):
+        grads = draw(case, mesh)
+        compiled = jax.jit(multiplied).lower(grads).compile()
+    assert counts in (None, collectives(compiled))
+    assert "f32[8," not in compiled.as_text()
+    assert "f32[3," in compiled.as_text()
+    for leaf, x in compiled(grads).items():
+        np.testing.assert_allclose(x, multiplied(draw(case))[leaf], rtol=ROUNDING, atol=ROUNDING)
+
+
+def test_a_matrix_that_is_not_finite_stays_alone_among_few():
+    mesh = mesh_of(AxisType.Explicit)
+    with jax.set_mesh(mesh):
+        grads = draw(CASES["few"][0], mesh)
+        grads["b"] = grads["b"] * jnp.nan
+        found = jax.jit(lambda x: map_matrices(lambda y: y @ y.mT @ y, [Layout((0,), (1,))] * 3, [x]))(grads)
+    assert {name: bool(jnp.isnan(x).any()) for name, x in found.items()} == {"a": False, "b": True, "c": False}
 
 
 @every_kind
