@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable
 
 from docs.generator import evidence, names, paths, reference
-from docs.generator.docstrings import in_cell
+from docs.generator.docstrings import in_cell, parse
+from gradx.recipes.suggestions import SUGGESTIONS
 
 _MARK = re.compile(r"\{\{ (\w+)((?: [\w.-]+)*) \}\}")
 TASKS = ("images", "tabular", "language", "recurrent", "stream")
@@ -83,6 +84,11 @@ def valleys() -> str:
     return "\n".join(lines)
 
 
+def recipe(kind: str) -> str:
+    """Say in a sentence what the recipe for a kind of work is."""
+    return f"`gradx.recipes.{kind}`: {parse(SUGGESTIONS[kind][0]).summary.removeprefix('Return ')}"
+
+
 def path(short: str) -> str:
     """Return the picture of an optimizer's path."""
     name = names.find(f"gradx.{short}")
@@ -109,5 +115,5 @@ def count(what: str) -> str:
 
 FIGURES: dict[str, Callable[..., str]] = {
     "cell": cell, "table": table, "verdict": verdict, "verdicts": verdicts, "schedules": schedules, "valleys": valleys,
-    "path": path, "states": states, "count": count,
+    "path": path, "states": states, "count": count, "recipe": recipe,
 }  # fmt: skip

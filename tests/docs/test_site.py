@@ -257,6 +257,8 @@ def test_figures_are_those_of_the_kept_results():
         figures.filled("{{ unheard of }}")
     assert "of 5" in figures.valleys()
     assert "adamw" in figures.verdict("language")
+    assert figures.filled("{{ recipe recurrent }}").startswith("`gradx.recipes.recurrent`: Muon with warmup")
+    assert re.match(r"Of (\d+) claims: ", evidence.claims() or "")
 
 
 @pytest.mark.parametrize("path", [path for path, text in BY_HAND.items() if "{{ " in text])
