@@ -41,7 +41,7 @@ def together(pieces: list[jax.Array], like: list[jax.Array] | None = None) -> ja
     batch = jnp.concatenate(pieces) if len(pieces) > 1 else pieces[0]
     if are_few:
         batch = _spread(batch, total + missing, stages[1])
-    for stage in stages:
+    for stage in stages[1:] if are_few else stages:
         batch = _put(batch, stage)
     return batch
 

@@ -172,7 +172,7 @@ def test_a_loss_that_breaks_alone_is_told_from_the_layers():
 
 def test_bad_entries_that_no_norm_shows_are_told_without_a_gap():
     ones = jnp.ones((3, 1))
-    history = diagnose.StepStatistics(ones, ones, ones, ones, 0 * ones, ones / 4)
+    history = diagnose.StepStatistics(ones, ones, ones, ones, 0 * ones, ones / 4, None)
     (found,) = diagnose.explain(history, ["kernel"])
     assert "first in kernel (up to 25% of a layer)" in str(found)
 
