@@ -99,17 +99,21 @@ class Places:
 def places_of(tx: Any, state: State, params: Params) -> Places:
     """Return the places of a state's leaves, in the order in which jax flattens them.
 
+    The state may be that of an `nnx.Optimizer`, whose boxes are not those of the parameters.
+
     Raises ValueError where the state is not what `tx.init` gives for these parameters.
     """
-    leaves, treedef = jax.tree.flatten(state)
     keys = parameter_keys(params)
-    owner: dict[int, str] = {}
-    numbers, named = treedef.unflatten(range(len(leaves))), jax.tree.structure(params).unflatten(list(keys))
     try:
-        tree.map_params(tx, lambda i, _, name: owner.setdefault(i, name), numbers, params, named)
+        owner = _owners(tx, state, params, keys)
     except ValueError as error:
-        called = tx.name if isinstance(tx, GradientTransformation) else type(tx).__name__
-        raise ValueError(f"the state is not what {called} keeps for these parameters: {error}") from error
+        state, params = tree.unbox(state), tree.unbox(params)
+        try:
+            owner = _owners(tx, state, params, keys)
+        except ValueError:
+            called = tx.name if isinstance(tx, GradientTransformation) else type(tx).__name__
+            raise ValueError(f"the state is not what {called} keeps for these parameters: {error}") from error
+    leaves, treedef = jax.tree.flatten(state)
     walk = _Walk(leaves, owner, keys)
     walk.enter(tx, treedef.unflatten(walk.shown))
     places = [walk.places[i] for i in range(len(leaves))]
@@ -117,6 +121,15 @@ def places_of(tx: Any, state: State, params: Params) -> Places:
         raise ValueError(f"two leaves of the state are called '{repeated}'")
     shapes = [np.shape(x) for x in jax.tree.leaves(params)]
     return Places(walk.parts, places, dict(zip(keys, shapes, strict=True)))
+
+
+def _owners(tx: Any, state: State, params: Params, names: Iterable[str]) -> dict[int, str]:
+    """Return the names of the parameters to which leaves belong, by the leaves' numbers."""
+    owner: dict[int, str] = {}
+    treedef = jax.tree.structure(state)
+    numbers, named = treedef.unflatten(range(treedef.num_leaves)), jax.tree.structure(params).unflatten(list(names))
+    tree.map_params(tx, lambda i, _, name: owner.setdefault(i, name), numbers, params, named)
+    return owner
 
 
 def parameter_keys(params: Params) -> dict[str, tuple]:
