@@ -64,6 +64,8 @@ class _Value(NamedTuple):
     is_kept: bool
     """Whether it lies in memory itself, and is not computed inside of what uses it."""
     time: int
+    size: float = 0.0
+    """The bytes that it takes where it must lie in memory and does not."""
 
 
 class _Walk:
@@ -123,12 +125,14 @@ class _Walk:
             copies = name == "reduce_scatter" and eqn.params["scatter_dimension"]  # XLA scatters along the first axis
             for x, value in zip(eqn.invars, inputs, strict=True):
                 if not isinstance(x, Literal) and (copies or not value.is_kept):
-                    known[x] = self._keep(bytes_on_device(x.aval))
+                    known[x] = self._keep(bytes_on_device(x.aval) if copies else value.size)
             return [self._keep(bytes_on_device(x.aval)) for x in outs]
         if name in REDUCTIONS:
             self._use(roots, self.now)
             return [self._keep(bytes_on_device(x.aval)) for x in outs]
-        return [_Value(roots, name in VIEWS and inputs[0].is_kept, self.now)] * len(outs)
+        is_kept = name in VIEWS and inputs[0].is_kept
+        source = eqn.invars if name == "broadcast_in_dim" else outs  # it is repeated where it is written
+        return [_Value(roots, is_kept, self.now, bytes_on_device(x.aval)) for x in source[: len(outs)]]
 
     def _apart(self, eqn: Any, inputs: list[_Value], bodies: list, times: int) -> list[_Value]:
         """Run bodies for themselves: of several, branches say, the one that costs most, so many times."""
