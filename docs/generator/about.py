@@ -87,8 +87,8 @@ def reference_index() -> str:
 
     lines = ["# Reference", ""]
     lines += [
-        "Read from the code: signatures, arguments, costs counted in the build, examples that ran in it. The formulas of",
-        "the optimizers are written by hand, from the code.",
+        "Read from the code: signatures, arguments, costs counted in the build, examples that ran in it. The formulas",
+        "of optimizers are written by hand, from the code.",
         "",
     ]
     lines += ["| | |", "| --- | --- |"]

@@ -65,6 +65,7 @@ def _more_arguments(name: Name) -> list[str]:
 
 def _best(name: Name) -> dict[str, Any]:
     """Return the rate that ends lowest, and what the optimizer asks for."""
+    last = None
     for extras in EXTRAS:
         try:
             losses = jax.jit(jax.vmap(functools.partial(_trained, name, extras)))(jnp.asarray(paths.RATES))

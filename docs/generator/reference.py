@@ -33,6 +33,7 @@ KINDS = {
 """The shelves of the index, by the modules on them; what is on none stands under the last heading."""
 REST = "Others"
 
+
 def signature(name: Name) -> str:
     """Return how a name is called, one argument a line where it would be long."""
     try:

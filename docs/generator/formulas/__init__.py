@@ -1,6 +1,12 @@
 """The update rule of every optimizer in TeX, from the files beside this one, one for each family.
 
-They are written from the code, with its default options; `LETTERS = r"""
+They are written by hand from the code, with its default options.
+"""
+
+import tomllib
+from pathlib import Path
+
+LETTERS = r"""
 $t = 1, 2, \dots$ counts the updates. $g_t$ is the gradient, taken at the parameters $p_t$, and $u_t$ is added to them:
 $p_{t+1} = p_t + u_t$. A rule for matrices has $G_t$ and $P_t$ in their place, $n_{\text{in}}$ inputs by
 $n_{\text{out}}$ outputs, which is how kernels lie; what is no matrix goes by the rule that the page names.
