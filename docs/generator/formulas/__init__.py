@@ -12,7 +12,8 @@ $p_{t+1} = p_t + u_t$. A rule for matrices has $G_t$ and $P_t$ in their place, $
 $n_{\text{out}}$ outputs, which is how kernels lie; what is no matrix goes by the rule that the page names.
 $\operatorname{msign}(U \Sigma V^\top) = U V^\top$ makes a matrix orthogonal, by Newton-Schulz. Arrays are multiplied,
 divided, squared and rooted entry by entry; matrices too where a root, a fraction or $\odot$ says so.
-$g^2$ is $|g|^2$ where numbers are complex.
+$g^2$ is $|g|^2$ where numbers are complex. Norms and inner products go over all parameters together where no array,
+matrix or column is named.
 
 $\eta$ is `learning_rate`, $\lambda$ `weight_decay`, $\mu$ `momentum` or the `decay` that takes its place, $\beta$
 `beta` or `decay`, $\beta_1, \beta_2, \beta_3$ `b1`, `b2`, `b3`, and $\epsilon$ `eps`. Where decay or momentum is off by
