@@ -87,7 +87,8 @@ def reference_index() -> str:
 
     lines = ["# Reference", ""]
     lines += [
-        "Read from the code: signatures, formulas, arguments, costs counted in the build, examples that ran in it.",
+        "Read from the code: signatures, arguments, costs counted in the build, examples that ran in it. The formulas",
+        "of optimizers are written by hand, from the code.",
         "",
     ]
     lines += ["| | |", "| --- | --- |"]

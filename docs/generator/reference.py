@@ -1,6 +1,5 @@
 """The pages of the reference: one for each optimizer, one for each namespace, and the list of all names."""
 
-import functools
 import inspect
 import itertools
 import textwrap
@@ -11,19 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 
 import gradx
-from docs.generator import docstrings, names, paths, peers, plots
+from docs.generator import docstrings, examples, names, paths, peers, plots
 from docs.generator.blocks import outputs
 from docs.generator.docstrings import escaped, in_cell, linked
-from docs.generator.formulas import FORMULAS
-from docs.generator.kept import kept
+from docs.generator.formulas import FORMULAS, LETTERS
 from docs.generator.names import Name
 
 WIDTH = 88
 """Characters of a signature on one line."""
 SHAPES = {"a kernel, 512 × 2048": (512, 2048), "a vector, 2048": (2048,)}
 """For which the bytes of a state are counted."""
-EXTRAS = ("", "value=loss", "obj_fn=loss_of", "value=loss, grad=grads, value_fn=loss_of")
-"""What an optimizer may ask for beside the gradient, as its example hands it over."""
 KINDS = {
     "Moments": ("adam", "adabelief", "adamax", "adan", "ademamix", "adopt", "amsgrad", "laprop", "radam", "yogi"),
     "Descent and momentum": ("sgd", "optimistic", "asgd", "sign", "lion", "rprop"),
@@ -36,41 +32,6 @@ KINDS = {
 }
 """The shelves of the index, by the modules on them; what is on none stands under the last heading."""
 REST = "Others"
-
-EXAMPLE = """\
-import jax
-import jax.numpy as jnp
-
-import gradx
-
-x = jax.random.normal(jax.random.key(0), (64, 8))
-y = jnp.tanh(x @ jax.random.normal(jax.random.key(1), (8, 4)))
-kernels = [0.3 * jax.random.normal(jax.random.key(i), shape) for i, shape in ((2, (8, 16)), (3, (16, 4)))]
-params = {{"hidden": {{"kernel": kernels[0]}}, "head": {{"kernel": kernels[1]}}}}
-tx = {call}
-
-
-def loss_of(params, x=x, y=y):
-    return jnp.mean((jnp.tanh(x @ params["hidden"]["kernel"]) @ params["head"]["kernel"] - y) ** 2)
-
-
-@jax.jit
-def step(params, state):
-    loss, grads = jax.value_and_grad(loss_of)(params)
-{more}    updates, state = tx.update(grads, state, params{extras})
-    return gradx.apply_updates(params, updates), state, loss
-
-
-state = tx.init(params)
-for i in range(101):
-    params, state, loss = step(params, state)
-    if i % 25 == 0:
-        print(f"step {{i:3}}   loss {{loss:.4f}}")
-"""
-EACH_EXAMPLE = """\
-    one = lambda a, b: jax.grad(loss_of)(params, a[None], b[None])
-    grads = jax.vmap(one)(x, y)  # a gradient for each example
-"""
 
 
 def signature(name: Name) -> str:
@@ -191,57 +152,9 @@ def state_bytes(name: Name, shape: tuple[int, ...]) -> float:
         "layer": {"kernel": jax.ShapeDtypeStruct(shape, jnp.float32)},
         "head": jax.ShapeDtypeStruct((1,), jnp.float32),
     }
-    state = jax.eval_shape(_tx(name, 0.1).init, params)
+    state = jax.eval_shape(paths.made(name, 0.1).init, params)
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state) if hasattr(x, "dtype"))
     return size / np.prod(shape)
-
-
-def _tx(name: Name, rate: Any) -> gradx.GradientTransformation:
-    return paths.made(name, rate)
-
-
-@functools.cache
-def _example_of(name: Name) -> str:
-    """Return the program of an optimizer's page, with the best of a few learning rates."""
-    found = kept("example", f"{name.short}|{EXAMPLE}|{paths.RATES}", lambda: _best_example(name))
-    arguments = ", ".join([f"{found['rate']:g}", *_more_arguments(name)])
-    call = f"gradx.{name.short}({arguments})"
-    more = EACH_EXAMPLE if name.short in paths.EXAMPLES else ""
-    return EXAMPLE.format(call=call, extras=f", {found['extras']}" if found["extras"] else "", more=more)
-
-
-def _more_arguments(name: Name) -> list[str]:
-    return [f"{key}={value!r}" for key, value in paths.ARGUMENTS.get(name.short, {}).items()]
-
-
-def _best_example(name: Name) -> dict[str, Any]:
-    """Return the rate that ends lowest, and what the optimizer asks for."""
-    for extras in EXTRAS:
-        try:
-            losses = jax.jit(jax.vmap(functools.partial(_trained, name, extras)))(jnp.asarray(paths.RATES))
-        except (TypeError, ValueError) as error:
-            last = error
-            continue
-        ends = np.asarray(losses, np.float64)
-        best = int(np.argmin(np.where(np.isfinite(ends), ends, np.inf)))
-        return {"rate": paths.RATES[best], "extras": extras}
-    raise RuntimeError(f"{name.dotted} asks for what no example hands over: {last}")
-
-
-def _trained(name: Name, extras: str, rate: Any) -> Any:
-    more = EACH_EXAMPLE if name.short in paths.EXAMPLES else ""
-    program = EXAMPLE.format(call="_made", extras=f", {extras}" if extras else "", more=more)
-    before, _, _ = program.partition("state = tx.init(params)\n")
-    space: dict[str, Any] = {"_made": _tx(name, rate)}
-    exec(before.replace("@jax.jit\n", ""), space)
-    step = space["step"]
-
-    def body(carry: tuple, _: None) -> tuple:
-        params, state, loss = step(*carry)
-        return (params, state), loss
-
-    _, losses = jax.lax.scan(body, (space["params"], space["tx"].init(space["params"])), None, length=101)
-    return jnp.mean(losses[-10:])
 
 
 def optimizer_page(name: Name, said: list[str], cost: dict[str, list[str]]) -> str:
@@ -254,12 +167,10 @@ def optimizer_page(name: Name, said: list[str], cost: dict[str, list[str]]) -> s
     """
     found = docstrings.parse(name.thing)
     lines = [f"# {name.short} {{ #{name.dotted} }}", ""]
-    formula = FORMULAS.get(name.short)
     text = described(name, 0)
     head, call, rest = text.partition("```\n\n")
     lines += [head + call]
-    if formula:
-        lines += ["", "$$", formula, "$$", ""]
+    lines += ["", "$$", FORMULAS[name.short], "$$", "", "[What the letters mean](index.md#letters)", ""]
     lines += [rest, "## Its path on three surfaces", "", '<figure class="wide">', paths.picture(name)]
     lines += [
         f"<figcaption>{paths.STEPS} steps from the dot; stars are minima. On each surface the best of "
@@ -278,7 +189,7 @@ def optimizer_page(name: Name, said: list[str], cost: dict[str, list[str]]) -> s
         lines += ["", f"A whole compiled step reads and writes {row[0]} bytes for each parameter"]
         lines[-1] += f" (Optax: {row[1]}), with {row[3]} of temporaries (Optax: {row[4]}): " if row[1] else ": "
         lines[-1] += "[how that was measured](../../choose/cost.md)."
-    lines += ["", "## An example that runs", "", f"```python\n{_example_of(name)}```", ""]
+    lines += ["", "## An example that runs", "", f"```python\n{examples.program(name)}```", ""]
     lines += ['``` { .text .output title="prints" }', said[0].rstrip(), "```", "", "## In other libraries", ""]
     others = peers.equivalents(name.short)
     if others:
@@ -325,7 +236,7 @@ def optimizers_index(many: list[Name]) -> str:
     lines += [
         "is called elsewhere. Which to take is [another page](../../choose/index.md). The bytes are those of the state"
     ]
-    lines += ["for each parameter of a kernel of 512 × 2048.", ""]
+    lines += ["for each parameter of a kernel of 512 × 2048; the letters of the formulas stand [below](#letters).", ""]
     for kind in [*KINDS, REST]:
         on_it = [name for name in many if shelf(name) == kind]
         if on_it:
@@ -337,7 +248,7 @@ def optimizers_index(many: list[Name]) -> str:
                     f"| {_number(state_bytes(name, (512, 2048)))} |"
                 )
             lines.append("")
-    return "\n".join(lines)
+    return "\n".join([*lines, "## What the letters mean { #letters }", LETTERS])
 
 
 # Namespaces
@@ -380,7 +291,7 @@ def all_names() -> str:
 def reference() -> dict[str, str]:
     """Return all pages of the reference, by path."""
     many = names.optimizers()
-    programs = {name.short: f"```python\n{_example_of(name)}```\n" for name in many}
+    programs = {name.short: f"```python\n{examples.program(name)}```\n" for name in many}
     said = outputs(programs)
     cost = _costs()
     pages = {f"{name.page}.md": optimizer_page(name, said[name.short], cost) for name in many}

@@ -1,8 +1,11 @@
 """The site's parts without building it: every name has a page, every question a link, every page a place."""
 
 import inspect
+import itertools
+import json
 import posixpath
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +19,9 @@ from docs.generator import (
     coming_from,
     docstrings,
     evidence,
+    examples,
     figures,
+    formulas,
     kept,
     links,
     names,
@@ -167,14 +172,16 @@ def test_every_schedule_has_its_curve():
 def test_a_page_of_an_optimizer_has_all_that_it_should(short, monkeypatch, tmp_path):
     monkeypatch.setattr(kept, "FOLDER", tmp_path)
     monkeypatch.setattr(paths, "RATES", (0.01, 0.1))
-    reference._example_of.cache_clear()
+    examples.program.cache_clear()
     name = names.find(f"gradx.{short}")
     page = reference.optimizer_page(name, ["step   0   loss 1.0"], {"sgd": ["12.0", "12.0", "12.0", "0.0", "0.0"]})
-    reference._example_of.cache_clear()
+    examples.program.cache_clear()
     for part in (
         "# " + short,
         "```python\ngradx.",
         "| argument |",
+        "u_t = -\\eta",
+        "](index.md#letters)",
         'class="paths"',
         "bytes of state",
         f"tx = gradx.{short}(",
@@ -185,6 +192,55 @@ def test_a_page_of_an_optimizer_has_all_that_it_should(short, monkeypatch, tmp_p
     assert page.count('class="way"') == 3
     assert ("value=loss" in page) == (short == "polyak_sgd")
     compile(page.split("## An example that runs")[1].split("```python\n")[1].split("```")[0], short, "exec")
+
+
+def faults_of(rule: str) -> list[str]:
+    """Return what is wrong with the form of a formula in TeX."""
+    found, opened = [], []
+    bare = re.sub(r"\\\\(?![a-z])|\\[{}]", " ", rule)  # ends of lines, and braces that are seen
+    depths = list(itertools.accumulate({"{": 1, "}": -1}.get(x, 0) for x in bare))
+    if min(depths, default=0) < 0 or depths[-1:] != [0]:
+        found.append("braces")
+    for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", rule):
+        if kind == "begin":
+            opened.append(name)
+        elif not opened or opened.pop() != name:
+            found.append(f"end of {name}")
+    found += [f"{name} has no end" for name in opened]
+    sides = [len(re.findall(rf"\\{side}(?![a-z])", rule)) for side in ("left", "right")]
+    found += ["left and right"] if sides[0] != sides[1] else []
+    found += ["a blank line ends the block"] if "\n\n" in rule else []
+    found += ["a dollar"] if "$" in rule else []
+    return found
+
+
+def test_every_optimizer_has_one_update_rule_and_no_rule_is_left_over():
+    listed = [short for rules in formulas.FAMILIES.values() for short in rules]
+    assert sorted(listed) == [name.short for name in names.optimizers()]
+    assert {short: faults_of(rule) for short, rule in formulas.FORMULAS.items() if faults_of(rule)} == {}
+    assert [short for short, rule in formulas.FORMULAS.items() if "u_t" not in rule] == []
+
+
+@pytest.mark.parametrize(
+    "rule", ["{a", "a}{", r"\begin{cases} a", r"\begin{cases} \end{gathered}", r"\left( a", "a\n\nb", "$a"]
+)
+def test_a_rule_of_bad_form_is_seen(rule):
+    assert faults_of(rule)
+    assert faults_of(r"\left\{ a \right\} \\ \begin{cases} b_{t'} \leftarrow c \end{cases}") == []
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no node on this machine")
+def test_katex_reads_every_rule():
+    rules = formulas.FORMULAS | {f"letters {i}": x for i, x in enumerate(re.findall(r"\$([^$]+)\$", formulas.LETTERS))}
+    program = """
+        const katex = require(process.argv[1]), rules = JSON.parse(require("fs").readFileSync(0, "utf8"))
+        for (const [name, tex] of Object.entries(rules)) try {
+          katex.renderToString(tex, {displayMode: true, throwOnError: true, strict: "error"})
+        } catch (error) { console.log(name, error.message) }
+    """
+    command = ["node", "-e", program, str(DOCS / "assets/katex/katex.min.js")]
+    done = subprocess.run(command, input=json.dumps(rules), capture_output=True, text=True, check=True)
+    assert done.stdout == ""
 
 
 def test_the_bytes_of_a_state_are_counted():
