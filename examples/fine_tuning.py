@@ -40,7 +40,8 @@ def train(tx, params, images, labels, steps, batch_size):
     def train_step(params, state, images, labels):
         def loss_of(params):
             logits = CNN().apply({"params": params}, images)
-            return gradx.losses.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+            # flax's annotations say that apply may return a pair
+            return gradx.losses.softmax_cross_entropy_with_integer_labels(logits, labels).mean()  # pyright: ignore
 
         loss, grads = jax.value_and_grad(loss_of)(params)
         updates, state_after = tx.update(grads, state, params)

@@ -1,7 +1,7 @@
 """Gradient transformations: the value that everything here makes, and the smallest of its kind."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import jax
 import jax.numpy as jnp
@@ -24,10 +24,13 @@ from gradx.scheduled import as_schedule
 from gradx.typing import InitFn, Params, State, UpdateFn, Updates
 from gradx.value import Value, make
 
+Duck: Any = Any if TYPE_CHECKING else object
+"""Flax's annotations ask for Optax's class by name; a checker takes one with such a base for whatever is asked for."""
+
 P = ParamSpec("P")
 
 
-class GradientTransformation(Value):
+class GradientTransformation(Value, Duck):
     """A pure pair `init(params) -> state`, `update(updates, state, params, **extras) -> (updates, state)`, as a value.
 
     `GradientTransformation(init, update)` makes one from two functions; `@transformation` makes a factory return them.
