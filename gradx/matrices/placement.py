@@ -73,7 +73,7 @@ def _are_few(total: int, stages: list[PartitionSpec], pieces: list[jax.Array]) -
 
 
 def _spread(batch: jax.Array, size: int, spec: PartitionSpec) -> jax.Array:
-    """Return a batch of that size, the last matrix being repeated, each device takes its own, and nothing moves."""
+    """Return a batch of that size, the last matrix being repeated: each device takes its own, and nothing moves."""
     which = jnp.minimum(jnp.arange(size), len(batch) - 1)
     return batch.at[which].get(out_sharding=NamedSharding(_axes(batch)[0], spec), mode="promise_in_bounds")
 
