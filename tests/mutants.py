@@ -126,7 +126,9 @@ def chosen(mutants: list[Mutant], words: list[str]) -> list[Mutant]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("words", nargs="*", help="take only the tables `mutants_WORD.toml`, or mutants whose file or name holds one")
+    parser.add_argument(
+        "words", nargs="*", help="take only the tables `mutants_WORD.toml`, or mutants whose file or name holds one"
+    )
     parser.add_argument("--jobs", type=int, default=1, choices=(1, 2), help="mutants at a time")
     parser.add_argument("--seconds", type=float, default=300, help="time limit for one mutant")
     parser.add_argument("--list", action="store_true", help="only list them")

@@ -74,4 +74,6 @@ def test_mutants_are_chosen_by_file_or_name():
     assert {m.file for m in mutants.chosen(ALL, ["running.py:"])} == {"running.py"}
     assert [m.name for m in mutants.chosen(ALL, ["a total of 0"])] == ["a total of 0 divides"]
     assert {m.table for m in mutants.chosen(ALL, ["pictures"])} == {"pictures"}
-    assert [m for m in ALL if m.table == "claims"] == [m for m in mutants.chosen(ALL, ["claims"]) if m.table == "claims"]
+    assert [m for m in ALL if m.table == "claims"] == [
+        m for m in mutants.chosen(ALL, ["claims"]) if m.table == "claims"
+    ]

@@ -288,7 +288,12 @@ def test_what_is_compared_comes_from_the_curves_with_its_sign(monkeypatch):
     curves = np.array([[1.0, 0.1], [0.1, 0.1]])
     monkeypatch.setattr(batches, "curve", lambda setup, size: (curves, np.array([10, 20])))
     (count,) = batches.gradients_of_examples(ONE)[0].contrasts
-    assert (count.favoured, count.mine, count.other, count.theirs) == ("mini-batch", [640, 320], "batch", [28740, 14370])
+    assert (count.favoured, count.mine, count.other, count.theirs) == (
+        "mini-batch",
+        [640, 320],
+        "batch",
+        [28740, 14370],
+    )
     assert count.margin == 14370
     steps = batches.steps_in_sequence(ONE)[0].contrasts
     assert [(x.favoured, x.mine, x.other) for x in steps] == [

@@ -96,7 +96,9 @@ def test_models_are_as_large_as_their_cards_say(name, parameters):
 
 def test_bytes_are_those_of_the_first_device():
     mesh = jax.make_mesh((8,), ("data",))
-    split, whole = (jax.device_put(np.zeros(n, np.float32), NamedSharding(mesh, P(*x))) for n, x in ((16, ("data",)), (3, ())))
+    split, whole = (
+        jax.device_put(np.zeros(n, np.float32), NamedSharding(mesh, P(*x))) for n, x in ((16, ("data",)), (3, ()))
+    )
     assert _bytes_here({"split": split, "whole": whole}) == 2 * 4 + 3 * 4
 
 
@@ -173,8 +175,15 @@ def test_the_tables_say_what_was_found():
     resumed = {"one": list(whole[2:4] + [0.0, 0.5]), "back": list(whole[4:] - [0.125, 0.0])}
     text = report(
         {
-            "versions": {"jax": "1"}, "platform": {"device": "cpu"}, "steps": 6, "batch": 16, "rows": 4, "devices": 2,
-            "trained": trained, "weak": trained, "resumed": {"adamw": resumed},
+            "versions": {"jax": "1"},
+            "platform": {"device": "cpu"},
+            "steps": 6,
+            "batch": 16,
+            "rows": 4,
+            "devices": 2,
+            "trained": trained,
+            "weak": trained,
+            "resumed": {"adamw": resumed},
         }  # fmt: skip
     )
     for line in (

@@ -385,7 +385,9 @@ def test_figures_are_those_of_the_kept_results():
 def test_figures_are_read_from_their_columns(monkeypatch, tmp_path):
     """Of results that are made up."""
     (tmp_path / "images").mkdir()
-    table = "| optimizer | rate | accuracy |\n| --- | ---: | ---: |\n| **sgd** | 0.3 | 97% |\n| adam | 0.1 | **98%** |\n"
+    table = (
+        "| optimizer | rate | accuracy |\n| --- | ---: | ---: |\n| **sgd** | 0.3 | 97% |\n| adam | 0.1 | **98%** |\n"
+    )
     (tmp_path / "images" / "table.md").write_text(table)
     rows = {"language": ["language: bits", "adamw", "2.4", "muon", "2.1", "-0.3", "no", "5", "2.2"]}
     metrics = [0.9, 0.95, 0.945, None, "NaN"]
@@ -441,14 +443,18 @@ def test_notebooks_become_pages():
 
 def test_pages_that_are_made_hold_what_their_sources_say():
     programs = {path.stem: path.read_text() for path in gallery.FOLDER.glob("*.py")}
-    programs = {stem: text for stem, text in programs.items() if "__main__" in text and ast.get_docstring(ast.parse(text))}
+    programs = {
+        stem: text for stem, text in programs.items() if "__main__" in text and ast.get_docstring(ast.parse(text))
+    }
     made = gallery.pages()
     assert set(made) == {"gallery/index.md", *(f"gallery/{stem}.md" for stem in programs)}
     for stem, text in programs.items():
         code = made[f"gallery/{stem}.md"].split("```{ .python .no-run }\n")[1].removesuffix("\n```\n")
         assert ast.dump(ast.parse(code)) == ast.dump(ast.Module(ast.parse(text).body[1:], [])), stem
         assert f"]({stem}.md) |" in made["gallery/index.md"]
-    tested = re.findall(r"^(?:jax|jaxlib|numpy|flax|optax)==(\S+?)(?:;.*)?$", (ROOT / "requirements.txt").read_text(), re.M)
+    tested = re.findall(
+        r"^(?:jax|jaxlib|numpy|flax|optax)==(\S+?)(?:;.*)?$", (ROOT / "requirements.txt").read_text(), re.M
+    )
     rows = about.versions().split("The suite last passed with")[1]
     assert len(tested) >= 5
     assert {line.split(" | ")[0] for line in rows.splitlines() if line.startswith("| ")} == {
