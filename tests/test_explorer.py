@@ -114,8 +114,9 @@ at("rate").oninput({ target: { value: "3" } });
 const moved = { said: at("said").textContent, value: at("rate").attributes["aria-valuetext"] };
 at("table").onclick({ target: { dataset: { m: "6", r: "2" } } });
 const clicked = [chosen.momentum, chosen.rate, at("table").children.length, at("others").children.length];
-const cell = at("table").children.find(x => x.attributes["data-m"] === "6" && x.attributes["data-r"] === "2").attributes;
-const ring = at("table").children.at(-1).attributes, ringed = ["x", "y"].map(k => cell[k] - ring[k]);
+const places = at("table").children.map(x => x.attributes);
+const cell = places.find(x => x["data-m"] === "6" && x["data-r"] === "2"), ring = places.at(-1);
+const ringed = ["x", "y"].map(k => cell[k] - ring[k]);
 at("all").checked = false; at("all").onchange();
 console.log(JSON.stringify({ moved, clicked, ringed, alone: at("others").children.length,
   answers: asked.map(c => ({ way: way(c), powers: powers(c), said: sentence(c) })) }));`);

@@ -172,7 +172,7 @@ def test_the_tables_say_what_was_found():
 
     trained = [row(n, layout, 0.25 * (n == 2) * np.arange(6)) for n in (1, 2) for layout in ("data parallel", "ZeRO-1")]
     whole = losses + 0.25 * np.arange(6)  # of two processes
-    resumed = {"one": list(whole[2:4] + [0.0, 0.5]), "back": list(whole[4:] - [0.125, 0.0])}
+    resumed = {"one": list(np.add(whole[2:4], [0.0, 0.5])), "back": list(np.subtract(whole[4:], [0.125, 0.0]))}
     text = report(
         {
             "versions": {"jax": "1"},
@@ -184,7 +184,7 @@ def test_the_tables_say_what_was_found():
             "trained": trained,
             "weak": trained,
             "resumed": {"adamw": resumed},
-        }  # fmt: skip
+        }
     )
     for line in (
         "| optimizer | layout | 2 devices | 4 devices |",

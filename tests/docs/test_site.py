@@ -392,7 +392,7 @@ def test_figures_are_read_from_their_columns(monkeypatch, tmp_path):
     rows = {"language": ["language: bits", "adamw", "2.4", "muon", "2.1", "-0.3", "no", "5", "2.2"]}
     metrics = [0.9, 0.95, 0.945, None, "NaN"]
     race = {"task": "images", "metric": {"higher_is_better": True}}
-    race["tuning"] = dict.fromkeys(("sgd", "momentum", "rmsprop", "adam", "adamw"), {"metrics": metrics})
+    race["tuning"] = {name: {"metrics": metrics} for name in ("sgd", "momentum", "rmsprop", "adam", "adamw")}
     with monkeypatch.context() as patch:
         patch.setattr(evidence, "RESULTS", tmp_path)
         patch.setattr(evidence, "summary", lambda: rows)
