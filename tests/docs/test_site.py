@@ -502,3 +502,13 @@ def test_what_was_computed_is_kept(monkeypatch, tmp_path):
     assert kept.kept("kind", "other", lambda: 2) == 2
     monkeypatch.setattr(kept, "sources", lambda: "another library")
     assert kept.kept("kind", "key", lambda: 3) == 3
+
+
+def test_a_change_of_any_source_makes_another_library(monkeypatch, tmp_path):
+    monkeypatch.setattr(kept, "ROOT", tmp_path)
+    (tmp_path / "gradx" / "viz").mkdir(parents=True)
+    seen = set()
+    for number, file in enumerate(("a.py", "a.py", "viz/explorer.html", "a.pyc")):
+        (tmp_path / "gradx" / file).write_text(f"{number}")
+        seen.add(kept.sources.__wrapped__())
+    assert len(seen) == 3  # what Python compiles is no source
