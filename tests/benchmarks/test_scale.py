@@ -75,7 +75,7 @@ def moved(*spec):
         ),
         pytest.param(
             lambda flag, x, w: jax.lax.cond(flag, lambda: x @ w, lambda: x),
-            (FLAG, ROWS, SQUARE), PRODUCT, {}, id="two branches",
+            (FLAG, ROWS, SQUARE), PRODUCT + 1, {}, id="two branches, and the number of one",
         ),
         pytest.param(moved(None, "data"), (ROWS,), 0, {"all-to-all": 128 * 3 / 4}, id="rows become columns"),
         pytest.param(moved(), (ROWS,), 0, {"all-gather": 512 * 3 / 4}, id="rows are gathered"),
