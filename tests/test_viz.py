@@ -79,9 +79,9 @@ def test_a_number_is_no_schedule(given):
 
 
 def test_training_curves_show_mean_and_spread():
-    seeds = np.array([[4.0, 2.0, 1.0], [2.0, 1.0, 0.5], [3.0, 1.5, 1.5]])
+    seeds = np.array([[4.0, 2.0, 1.0], [2.0, 1.0, 0.5], [0.75, 1.5, 1.5]])
     figure = viz.training_curves({"adam": seeds, "sgd": [5.0, np.nan, 3.0]}, [0, 10, 20], log=True, target=0.7)
-    np.testing.assert_array_equal(lines(figure)["adam"], [[0, 10, 20], [3.0, 1.5, 1.0]])
+    np.testing.assert_array_equal(lines(figure)["adam"], [[0, 10, 20], [2.25, 1.5, 1.0]])
     assert np.isnan(lines(figure)["sgd"][1, 1])
     (band,) = figure.axes[0].collections
     corners = band.get_paths()[0].vertices
