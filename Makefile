@@ -27,7 +27,7 @@ suite: $(VENV)/.test
 test-all: test  ## the long tail too: all notebooks executed, long runs, races that are interrupted and go on
 	$(BIN)/python -m pytest -n $(WORKERS) -q -m slow
 
-mutants: $(VENV)/.test  ## plant small faults one by one and see that the suite notices each: half an hour
+mutants: $(VENV)/.test  ## plant small faults one by one and see that the suite notices each: an hour
 	$(BIN)/python -m tests.mutants --jobs 2
 
 notebooks: $(VENV)/.test  ## run the notebooks anew and keep their pictures

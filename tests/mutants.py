@@ -1,8 +1,9 @@
 """Does the suite notice small faults? `make mutants` plants each fault of the tables in a copy, and runs its tests.
 
-The tables, `mutants_*.toml` beside this file, hold for each file of gradx its mutants: a name, the exact text that is
-replaced, what it is replaced by, and the arguments of pytest that should notice. A mutant that nothing can notice
-stands under `excused`, with the reason. Nothing is ever written to the working tree.
+The tables, `mutants_*.toml` beside this file, hold for each file its mutants: a name, the exact text that is replaced,
+what it is replaced by, and the arguments of pytest that should notice. Files are of gradx, or of the folders in
+`OUTSIDE`. A mutant that nothing can notice stands under `excused`, with the reason. Nothing is ever written to the
+working tree.
 """
 
 import argparse
@@ -20,6 +21,12 @@ from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
+OUTSIDE = ("benchmarks", "docs", "tests")
+"""Folders whose files the tables name from the root; all others are inside gradx."""
+NEEDED = ("gradx", "tests", "pyproject.toml")
+MORE = ("benchmarks", "docs", "examples", "notebooks", "README.md", "CHANGELOG.md", "LICENSE", "CITATION.cff")
+MORE += ("requirements.txt", "mkdocs.yml")
+"""What the copy holds beside, for a fault outside of gradx."""
 PASSED, FAILED, INTERRUPTED = 0, 1, 2
 """Exit codes of pytest: every other one says that it was called wrongly, or collected nothing."""
 
@@ -29,20 +36,29 @@ class Mutant:
     """One small fault."""
 
     file: str
-    """Inside gradx."""
+    """Inside gradx, or with one of the folders `OUTSIDE` from the root."""
     name: str
     old: str
     new: str
     tests: str
     """The arguments of pytest, as in a shell."""
     excuse: str = ""
+    table: str = ""
+    """The word in its table's name."""
+
+    @property
+    def is_outside(self) -> bool:
+        return self.file.partition("/")[0] in OUTSIDE
+
+    def path(self, root: Path = ROOT) -> Path:
+        return root / self.file if self.is_outside else root / "gradx" / self.file
 
     def occurrences(self, root: Path = ROOT) -> int:
-        return (root / "gradx" / self.file).read_text().count(self.old)
+        return self.path(root).read_text().count(self.old)
 
     def plant(self, root: Path) -> None:
-        """Write the fault into the copy of the package under `root`."""
-        path = root / "gradx" / self.file
+        """Write the fault into the copy under `root`."""
+        path = self.path(root)
         path.write_text(path.read_text().replace(self.old, self.new))
 
 
@@ -52,10 +68,11 @@ def read(tables: list[Path] | None = None) -> list[Mutant]:
     for table in tables or sorted(TESTS.glob("mutants_*.toml")):
         content = tomllib.loads(table.read_text())
         excuses |= content.pop("excused", {})
-        found += [(file, name, row) for file, rows in content.items() for name, row in rows.items()]
-    if unknown := excuses.keys() - {name for _, name, _ in found}:
+        word = table.stem.removeprefix("mutants_")
+        found += [(word, file, name, row) for file, rows in content.items() for name, row in rows.items()]
+    if unknown := excuses.keys() - {name for _, _, name, _ in found}:
         raise ValueError(f"excused, and no mutant: {sorted(unknown)}")
-    return [Mutant(file, name, *row, excuses.get(name, "")) for file, name, row in found]
+    return [Mutant(file, name, *row, excuses.get(name, ""), word) for word, file, name, row in found]
 
 
 def faults(mutants: list[Mutant]) -> list[str]:
@@ -78,9 +95,11 @@ def outcome(mutant: Mutant | None, seconds: float, tests: str = "") -> str:
     """Return "killed", "survived", "out of time" or what pytest said, for a mutant in a copy of its own."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as name:
         copy = Path(name)
-        for part in ("gradx", "tests"):
-            shutil.copytree(ROOT / part, copy / part)  # compiled modules too: they go by the time of their source
-        shutil.copy(ROOT / "pyproject.toml", copy)
+        for part in NEEDED + (MORE if mutant is not None and mutant.is_outside else ()):
+            if (ROOT / part).is_dir():
+                shutil.copytree(ROOT / part, copy / part)  # compiled modules too: they go by the time of their source
+            else:
+                shutil.copy(ROOT / part, copy)
         if mutant is not None:
             mutant.plant(copy)
         environment = os.environ | {"PYTHONPATH": str(copy), "JAX_PLATFORMS": "cpu", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -101,13 +120,15 @@ def is_fine(mutant: Mutant, said: str) -> bool:
 
 
 def chosen(mutants: list[Mutant], words: list[str]) -> list[Mutant]:
-    """Return the mutants whose file or name holds one of the words; without words all."""
-    return [m for m in mutants if not words or any(word in f"{m.file}: {m.name}" for word in words)]
+    """Return the mutants of the tables that are named, and those whose file or name holds a word; without words all."""
+    return [m for m in mutants if not words or any(word == m.table or word in f"{m.file}: {m.name}" for word in words)]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("words", nargs="*", help="take only mutants whose file or name holds one of these")
+    parser.add_argument(
+        "words", nargs="*", help="take only the tables `mutants_WORD.toml`, or mutants whose file or name holds one"
+    )
     parser.add_argument("--jobs", type=int, default=1, choices=(1, 2), help="mutants at a time")
     parser.add_argument("--seconds", type=float, default=300, help="time limit for one mutant")
     parser.add_argument("--list", action="store_true", help="only list them")
@@ -125,7 +146,7 @@ def main() -> int:
         start = time.monotonic()
         said = outcome(mutant, options.seconds)
         shown = f"excused ({mutant.excuse})" if mutant.excuse and said == "survived" else said
-        line = f"{mutant.file:<26} {mutant.name:<62} {shown}"
+        line = f"{mutant.file:<32} {mutant.name:<62} {shown}"
         print(f"{line} {time.monotonic() - start:.0f} s", flush=True)
         return mutant, said
 

@@ -137,6 +137,16 @@ def test_formulas_are_those_of_the_docstring(factory, expected):
     assert rule(factory)[1] == expected
 
 
+def test_of_two_equations_for_a_name_the_first_counts():
+    def factory():
+        """Do.
+
+        mu ← b · mu + g, u = g / mu; in a special case u = g, until mu ← 0.
+        """
+
+    assert rule(factory) == ("", "mu ← b · mu + g;  u = g / mu")
+
+
 def whole(equation):
     products = equation.replace(" < ", " ")
     pairs = all(products.count(a) == products.count(b) for a, b in ("()", "[]", "<>"))

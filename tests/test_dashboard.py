@@ -71,6 +71,15 @@ def test_findings_are_numbered_marks():
     np.testing.assert_array_equal(marks.get_xydata(), [[58, 0], [58, 1]])
 
 
+def test_numbers_of_findings_near_each_other_stand_side_by_side():
+    """At the end of the run left of their lines, where there is room."""
+    (axes,) = viz.dashboard(GOOD, NAMES).axes[:1]
+    findings = [SimpleNamespace(step=step) for step in (10, 10, 58)]
+    for k, place in enumerate((("left", 5), ("left", 16), ("right", -5)), 1):
+        module._mark_step([axes], findings[:k])
+        assert (axes.texts[-1].get_text(), axes.texts[-1].get_ha(), axes.texts[-1].xyann[0]) == (str(k), *place)
+
+
 def test_nothing_covers_anything():
     figure = viz.dashboard(LOST, NAMES, learning_rate=0.1)
     figure.draw_without_rendering()
@@ -107,6 +116,8 @@ def test_many_layers_have_room_for_their_names():
     assert len(shown) <= 30
     assert all(len(x) <= 24 for x in shown)
     assert (shown[0][0], shown[0][1:]) == ("…", names[0].removesuffix("/kernel")[-23:])
+    rows = panels(figure)["gradient norm"].get_yticks()
+    assert [x.rpartition("_")[2] for x in shown] == [str(int(row)) for row in rows]
 
 
 def test_mistakes_are_answered():

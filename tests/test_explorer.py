@@ -114,8 +114,11 @@ at("rate").oninput({ target: { value: "3" } });
 const moved = { said: at("said").textContent, value: at("rate").attributes["aria-valuetext"] };
 at("table").onclick({ target: { dataset: { m: "6", r: "2" } } });
 const clicked = [chosen.momentum, chosen.rate, at("table").children.length, at("others").children.length];
+const places = at("table").children.map(x => x.attributes);
+const cell = places.find(x => x["data-m"] === "6" && x["data-r"] === "2"), ring = places.at(-1);
+const ringed = ["x", "y"].map(k => cell[k] - ring[k]);
 at("all").checked = false; at("all").onchange();
-console.log(JSON.stringify({ moved, clicked, alone: at("others").children.length,
+console.log(JSON.stringify({ moved, clicked, ringed, alone: at("others").children.length,
   answers: asked.map(c => ({ way: way(c), powers: powers(c), said: sentence(c) })) }));`);
 """
 
@@ -168,6 +171,7 @@ def test_moving_a_slider_and_clicking_a_cell_change_the_picture(ran):
     assert ran["moved"]["value"] == f"{MODULE.RATES[3]:g}"
     assert f"learning rate {MODULE.RATES[3]:g}, momentum 0.9: " in ran["moved"]["said"]
     assert ran["clicked"] == [6, 2, len(MODULE.MOMENTA) * len(MODULE.RATES) + 1, 4]
+    assert ran["ringed"] == pytest.approx([0.5, 0.5])  # what was clicked is what has the ring
     assert ran["alone"] == 0
 
 
@@ -176,3 +180,4 @@ def test_its_data_are_complete(page):
     assert [x["name"] for x in data["surfaces"]] == list(MODULE.PLACES)
     assert all(surface["contours"].count("M") >= 16 for surface in data["surfaces"])
     assert len(data["surfaces"][2]["minima"]) == 4
+    assert data["surfaces"][1]["minima"] == [[466.7, 180.0]]  # (1, 1), of a window from -1.8 to 1.8 and from 2.2 down

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -38,12 +39,19 @@ def test_a_table_that_rots_is_found(change, message):
 
 
 def test_a_fault_is_planted_in_the_copy_alone(tmp_path):
-    original = (mutants.ROOT / "gradx" / GOOD.file).read_text()
-    (tmp_path / "gradx" / GOOD.file).parent.mkdir(parents=True)
-    shutil.copy(mutants.ROOT / "gradx" / GOOD.file, tmp_path / "gradx" / GOOD.file)
-    GOOD.plant(tmp_path)
-    assert (mutants.ROOT / "gradx" / GOOD.file).read_text() == original
-    assert (tmp_path / "gradx" / GOOD.file).read_text() == original.replace(GOOD.old, GOOD.new) != original
+    for mutant in (GOOD, next(m for m in ALL if m.is_outside)):
+        original = mutant.path().read_text()
+        mutant.path(tmp_path).parent.mkdir(parents=True)
+        shutil.copy(mutant.path(), mutant.path(tmp_path))
+        mutant.plant(tmp_path)
+        assert mutant.path().read_text() == original
+        assert mutant.path(tmp_path).read_text() == original.replace(mutant.old, mutant.new) != original
+
+
+def test_a_file_outside_of_gradx_is_named_from_the_root():
+    inside, outside = (dataclasses.replace(GOOD, file=x).path(Path("/")) for x in ("running.py", "docs/generator/x.py"))
+    assert (str(inside), str(outside)) == ("/gradx/running.py", "/docs/generator/x.py")
+    assert all((mutants.ROOT / part).exists() for part in mutants.NEEDED + mutants.MORE)
 
 
 @pytest.mark.parametrize(
@@ -65,3 +73,7 @@ def test_mutants_are_chosen_by_file_or_name():
     assert mutants.chosen(ALL, []) == ALL
     assert {m.file for m in mutants.chosen(ALL, ["running.py:"])} == {"running.py"}
     assert [m.name for m in mutants.chosen(ALL, ["a total of 0"])] == ["a total of 0 divides"]
+    assert {m.table for m in mutants.chosen(ALL, ["pictures"])} == {"pictures"}
+    assert [m for m in ALL if m.table == "claims"] == [
+        m for m in mutants.chosen(ALL, ["claims"]) if m.table == "claims"
+    ]

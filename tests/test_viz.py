@@ -79,9 +79,9 @@ def test_a_number_is_no_schedule(given):
 
 
 def test_training_curves_show_mean_and_spread():
-    seeds = np.array([[4.0, 2.0, 1.0], [2.0, 1.0, 0.5]])
+    seeds = np.array([[4.0, 2.0, 1.0], [2.0, 1.0, 0.5], [0.75, 1.5, 1.5]])
     figure = viz.training_curves({"adam": seeds, "sgd": [5.0, np.nan, 3.0]}, [0, 10, 20], log=True, target=0.7)
-    np.testing.assert_array_equal(lines(figure)["adam"], [[0, 10, 20], [3.0, 1.5, 0.75]])
+    np.testing.assert_array_equal(lines(figure)["adam"], [[0, 10, 20], [2.25, 1.5, 1.0]])
     assert np.isnan(lines(figure)["sgd"][1, 1])
     (band,) = figure.axes[0].collections
     corners = band.get_paths()[0].vertices
@@ -179,6 +179,7 @@ def test_learning_rate_curve_marks_what_failed(tmp_path):
     found = lines(figure)
     np.testing.assert_array_equal(found["loss rose or overflowed"][0], [1e-1, 1.0])
     np.testing.assert_array_equal(found["suggestion: 0.01"][0], [0.01, 0.01])
+    np.testing.assert_array_equal(figure.axes[0].lines[0].get_ydata(), [1.9, 1.0, 3.0, 3.0])  # cut off at the top
     assert figure.axes[0].get_xscale() == "log"
     assert inked(figure, tmp_path / "x.png") > 0.005
 
@@ -218,6 +219,20 @@ def test_minima_are_lowest(name):
         assert float(surface.height(jnp.asarray(minimum, jnp.float32))) <= lowest + 1e-4
         assert left < minimum[0] < right
         assert bottom < minimum[1] < top
+
+
+@pytest.mark.parametrize(
+    ("name", "point", "height"),
+    [
+        ("ravine", (2.0, 1.0), 17.0),
+        ("rosenbrock", (-1.2, 1.0), 24.2),
+        ("beale", (1.0, 1.5), 4 + 12.25 + 25),
+        ("himmelblau", (0.0, 0.0), 170.0),
+        ("saddle", (1.0, 2.0), 1.0),
+    ],
+)
+def test_heights_are_those_of_the_formulas(name, point, height):
+    assert float(viz.SURFACES[name].height(jnp.array(point))) == pytest.approx(height, rel=1e-5)
 
 
 def test_descend_is_the_update_written_by_hand():
@@ -269,6 +284,10 @@ def test_film(tmp_path):
     film.save(tmp_path / "x.gif", writer="pillow")
     with Image.open(tmp_path / "x.gif") as image:
         assert image.n_frames == 3
+    line, head = film._func(3)
+    way = np.asarray(viz.descend(gradx.adam(0.05), viz.SURFACES["rosenbrock"], 6))
+    np.testing.assert_array_equal(np.transpose(line.get_data()), way[:4])
+    np.testing.assert_array_equal(np.transpose(head.get_data()), way[3:4])
 
 
 def test_curves_over_negative_steps_are_seen():

@@ -13,9 +13,9 @@ FOLDER = ROOT / ".cache" / "docs"
 
 @functools.cache
 def sources() -> str:
-    """Return a digest of the library: what was computed with another is computed anew."""
+    """Return a digest of the library and its pages: what was computed with another is computed anew."""
     digest = hashlib.sha256()
-    for path in sorted((ROOT / "gradx").rglob("*.py")):
+    for path in sorted(x for x in (ROOT / "gradx").rglob("*") if x.suffix in (".py", ".html")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

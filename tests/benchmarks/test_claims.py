@@ -13,14 +13,16 @@ import pytest
 
 import gradx
 from benchmarks import claims, course, pictures, verdict
-from benchmarks.course import adam, momentum, schedules, tasks
+from benchmarks.course import adam, batches, decay, momentum, schedules, tasks, training
 from benchmarks.course.claim import FAILS, HOLDS, Claim, Contrast, Group, Panel, Setup, claim
-from benchmarks.course.page import page, picture
+from benchmarks.course.page import MARKS, UNTOLD as GREY, page, picture
 from benchmarks.course.training import Problem, steps_to, train
+from benchmarks.tasks.tabular import CLASSES, FEATURES, Rows
 
 LOW, HIGH, MIXED = [1.0, 1.2, 1.4], [2.0, 2.2, 2.4], [3.0, 0.9, 2.6]
 UNTOLD, CEILING = "not told apart", "ceiling reached"
 ONE = Setup((0, 1), 0.004)
+WHOLE = Setup(tuple(range(claims.SEEDS)))
 QUICK = {
     "noise_of_gradients",
     "memory",
@@ -30,7 +32,9 @@ QUICK = {
     "edge",
     "exploding",
 }
-"""Claims whose programs compile in a second or two; the rows of the table are read and cost nothing."""
+"""Claims whose programs compile in a second or two, and are run in full; the rows of the table are read."""
+COUNTED = "memory"
+"""Bytes are the compiler's, and another one counts others."""
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +61,7 @@ def judged(*pairs, **how):
         ([([math.inf] * 3, LOW)], FAILS),
         ([(LOW, [math.nan, 2.0, 2.0])], UNTOLD),  # no interval
         ([([1.0], [2.0])], "one seed"),
+        ([(LOW, HIGH), ([1.0], [2.0])], "one seed"),
     ],
 )
 def test_the_rule_is_the_same_both_ways(pairs, expected):
@@ -169,7 +174,9 @@ EVERY = [
 
 @pytest.mark.parametrize(("group", "function"), EVERY, ids=lambda x: getattr(x, "__name__", x))
 def test_a_claim_can_be_measured(group, function):
-    found, panels = function(ONE)
+    """Those that are quick in full: they must find what is kept."""
+    setup = WHOLE if function.__name__ in QUICK else ONE
+    found, panels = function(setup)
     assert found.contrasts
     assert found.said
     assert found.source
@@ -177,11 +184,18 @@ def test_a_claim_can_be_measured(group, function):
     assert found.name == function.__name__
     for contrast in found.contrasts:
         assert len(contrast.mine) == len(contrast.theirs)
-        assert group == "tasks" or len(contrast.mine) == len(ONE.seeds)
+        assert group == "tasks" or len(contrast.mine) == len(setup.seeds)
     for panel in panels:
-        assert all(len(seeds) == len(ONE.seeds) for seeds in panel.lines.values())
+        assert all(len(seeds) == len(setup.seeds) for seeds in panel.lines.values())
         assert all(len(panel.x[name]) == len(seeds[0]) for name, seeds in panel.lines.items())
     picture(Group(group, "title", [found], panels, 2, 0.0))
+    if setup is WHOLE:
+        (kept,) = [x for x in KEPT[group].claims if x.name == found.name]
+        assert found.verdict == kept.verdict
+        for mine, before in zip(found.contrasts, kept.contrasts, strict=True):
+            assert (mine.favoured, mine.other) == (before.favoured, before.other)
+            if found.name != COUNTED:
+                np.testing.assert_allclose([mine.mine, mine.theirs], [before.mine, before.theirs], rtol=0.02)
 
 
 def straight():
@@ -210,6 +224,105 @@ def test_the_tuning_seeds_alone_choose():
     assert found.best("loss") == 1
     np.testing.assert_array_equal(found.of("loss", 1), [[5.0]])
     np.testing.assert_array_equal(found.ends("loss"), [[1.0], [5.0], [0.0]])
+
+
+def test_the_online_loss_is_the_mean_of_the_steps_since_the_look_before():
+    found = train(Setup((0, 1)), straight(), gradx.sgd(1.0), {"learning_rate": [1 / 3]}, 8, looks=4)
+    begun = found.of("value", 0) / (2 / 3) ** 2  # two steps before
+    np.testing.assert_allclose(found.of("online", 0), (begun**2 + (begun * 2 / 3) ** 2) / 4, rtol=1e-5)
+    assert Setup((0,), 0.25).steps(100) == 25
+
+
+def test_what_is_trained_on_chosen_by_and_tested_are_rows_apart():
+    parts = training.few_digits()
+    assert [len(x.label) for x in parts] == [400, 400, 997]
+    whole = np.concatenate([x.features for x in training.digits()])
+    np.testing.assert_array_equal(np.concatenate([x.features for x in parts]), whole)
+    drawn = training.batches(parts[0], 16)(jax.random.key(0), 0)
+    assert drawn.features.shape == (16, FEATURES)
+    assert all((np.asarray(x) == np.asarray(parts[0].features)).all(1).any() for x in drawn.features)
+    assert training.batches(parts[0], 400)(jax.random.key(0), 0) is parts[0]
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_networks_are_those_of_their_formulas(residual):
+    params = training.mlp(5, depth=3)(jax.random.key(0))
+    x = np.random.default_rng(0).normal(size=(8, FEATURES)).astype(np.float32)
+    h = np.tanh(x @ params["first"]["kernel"] + params["first"]["bias"])
+    for kernel, bias in zip(params["hidden"]["kernel"], params["hidden"]["bias"], strict=True):
+        h = np.tanh(h @ kernel + bias) + residual * h
+    scores = h @ params["last"]["kernel"] + params["last"]["bias"]
+
+    def found(params, x):
+        return training.logits(params, x, jnp.tanh, residual=residual)
+
+    np.testing.assert_allclose(found(params, x), scores, rtol=1e-4, atol=1e-5)
+    label = np.asarray(scores).argmax(1)
+    label[:2] = (label[:2] + 1) % CLASSES
+    assert training.judged(found, test=Rows(x, label))(params)["test accuracy"] == 6 / 8
+
+
+def test_schedules_are_what_the_claims_say():
+    at = np.array([0, 5, 10, 49, 51, 74, 76, 100])
+    cosine = (1 + np.cos(np.pi * at / 100)) / 2
+    late = (1 + np.cos(np.pi * (at - 10) / 90)) / 2
+    expected = {
+        "constant": np.ones(8),
+        "step": np.where(at < 50, 1.0, np.where(at < 75, 0.1, 0.01)),
+        "cosine": cosine,
+        "warmup": np.minimum(at / 10, 1),
+        "warmup, cosine": np.where(at < 10, at / 10, late),
+    }
+    assert expected.keys() == schedules.SCHEDULES.keys()
+    for name, make in schedules.SCHEDULES.items():
+        np.testing.assert_allclose([float(make(1.0, 100)(n)) for n in at], expected[name], atol=1e-6, err_msg=name)
+
+
+def test_what_is_compared_comes_from_the_curves_with_its_sign(monkeypatch):
+    """By hand: what a claim makes of curves that were trained."""
+    losses = {(8, "sgd"): 1.0, (8, "momentum"): 0.01, (1, "sgd"): 1.0, (1, "momentum"): 0.1}
+    monkeypatch.setattr(momentum, "ends", lambda setup, depth, name: np.full(2, losses[depth, name]))
+    (gain,) = momentum.helps_more_in_deeper_nets(ONE)[0].contrasts
+    assert (gain.favoured, gain.mine, gain.theirs, gain.higher_is_better) == ("8 layers", [2, 2], [1, 1], True)
+
+    curves = np.array([[1.0, 0.1], [0.1, 0.1]])
+    monkeypatch.setattr(batches, "curve", lambda setup, size: (curves, np.array([10, 20])))
+    (count,) = batches.gradients_of_examples(ONE)[0].contrasts
+    assert (count.favoured, count.mine, count.other, count.theirs) == (
+        "mini-batch",
+        [640, 320],
+        "batch",
+        [28740, 14370],
+    )
+    assert count.margin == 14370
+    steps = batches.steps_in_sequence(ONE)[0].contrasts
+    assert [(x.favoured, x.mine, x.other) for x in steps] == [
+        ("mini-batch", [20, 10], "stochastic"),
+        ("batch", [20, 10], "mini-batch"),
+    ]
+
+    ends = {"train accuracy": (np.ones(2), np.ones(2)), "test accuracy": (np.full(2, 0.95), np.full(2, 0.9))}
+    monkeypatch.setattr(decay, "pair", lambda setup, what, other: ends[what])
+    gap = decay.gaps(ONE, "adam")
+    np.testing.assert_allclose([gap.mine, gap.theirs], [[0.05] * 2, [0.1] * 2], rtol=1e-4)
+    np.testing.assert_allclose(gap.margin, math.sqrt(0.925 * 0.075 / 997))
+    assert gap.comparison.difference > 0  # a smaller gap is better
+
+
+def test_what_is_drawn_is_what_was_measured():
+    pairs = {"for": (LOW, HIGH), "against": (HIGH, LOW), "open": (LOW, MIXED)}
+    contrasts = [Contrast("loss", name, mine, "other", theirs) for name, (mine, theirs) in pairs.items()]
+    made = Group("name", "title", [Claim("n", "said", "b", "h", contrasts)], [], 3, 1.0)
+    axes = picture(made).axes[0]
+    assert [line.get_color() for line in axes.lines] == [MARKS[HOLDS], MARKS[FAILS], GREY]
+    at = [line.get_xdata()[0] for line in axes.lines]
+    assert at[0] > 1 > abs(at[2])
+    assert at[1] == -at[0]
+    seeds = [[1.0, 8.0], [3.0, 2.0], [2.0, 4.0]]
+    axes = picture(dataclasses.replace(made, panels=[Panel("title", [0, 1], {"mine": seeds})])).axes[0]
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [2.0, 4.0])
+    corners = axes.collections[0].get_paths()[0].vertices
+    assert {tuple(x) for x in corners} >= {(0, 1), (0, 3), (1, 2), (1, 8)}
 
 
 def test_counts_from_curves():

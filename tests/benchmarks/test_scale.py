@@ -1,19 +1,23 @@
 """What is planned is what is compiled; processes that train together, and what is told of them."""
 
 import json
+import math
 import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec as P
 
 from benchmarks import scale
 from benchmarks.scaling import launch
 from benchmarks.scaling.hlo import collectives
-from benchmarks.scaling.plan import LAYOUTS, MODELS, OPTIMIZERS, Transformer, plan, step_of
+from benchmarks.scaling.plan import LAYOUTS, MODELS, OPTIMIZERS, Transformer, abstract, plan, step_of
 from benchmarks.scaling.tables import report
-from benchmarks.scaling.trace import sent
-from benchmarks.scaling.worker import Leg
+from benchmarks.scaling.trace import need, sent
+from benchmarks.scaling.worker import Leg, _bytes_here
 
 SMALL = Transformer(64, 2, 192, vocabulary=256, key_width=32)
 SLOW = pytest.mark.slow
@@ -35,6 +39,67 @@ def test_what_is_planned_is_what_is_compiled(name, layout):
     assert found.step == pytest.approx(memory.argument_size_in_bytes + rest, rel=0.1)
     assert found.flops == pytest.approx(compiled.cost_analysis()["flops"], rel=0.1)
     assert found.sent == pytest.approx(collectives(compiled.as_text())[1], rel=0.1)
+
+
+MESH = abstract({"data": 4, "model": 2})
+
+
+def typed(*shape, spec=(), dtype=jnp.float32):
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(MESH, P(*spec)))
+
+
+ROWS, SQUARE, VECTOR, FLAG = typed(8, 16, spec=("data",)), typed(16, 16), typed(16), typed(dtype=jnp.bool_)
+"""Of `ROWS` a device has 2, which are 128 bytes."""
+PRODUCT, SUM = 2 * 2 * 16 * 16, 2 * 16 - 16
+
+
+def moved(*spec):
+    return lambda x: jax.sharding.reshard(x, NamedSharding(MESH, P(*spec)))
+
+
+@pytest.mark.parametrize(
+    ("f", "arguments", "flops", "bytes_sent"),
+    [
+        pytest.param(jnp.matmul, (ROWS, SQUARE), PRODUCT, {}, id="a product of rows"),
+        pytest.param(jnp.exp, (ROWS,), 0, {}, id="exponentials"),
+        pytest.param(lambda x: x * x, (ROWS,), 2 * 16, {}, id="a product of entries"),
+        pytest.param(lambda x: x.sum(1), (ROWS,), 2 * 15, {}, id="a sum along rows"),
+        pytest.param(lambda x: x.sum(0), (ROWS,), SUM, {"all-reduce": 2 * 64 * 3 / 4}, id="a sum over devices"),
+        pytest.param(
+            lambda x, w: jax.lax.scan(lambda c, _: (c @ w, None), x, None, length=5)[0],
+            (ROWS, SQUARE), 5 * PRODUCT, {}, id="a loop",
+        ),
+        pytest.param(
+            lambda x, v: jax.lax.scan(lambda c, _: (c + x.sum(0), None), v, None, length=5)[0],
+            (ROWS, VECTOR), 5 * (SUM + 16), {"all-reduce": 5 * 2 * 64 * 3 / 4}, id="a loop that sends",
+        ),
+        pytest.param(
+            lambda flag, x, w: jax.lax.cond(flag, lambda: x @ w, lambda: x),
+            (FLAG, ROWS, SQUARE), PRODUCT + 1, {}, id="two branches, and the number of one",
+        ),
+        pytest.param(moved(None, "data"), (ROWS,), 0, {"all-to-all": 128 * 3 / 4}, id="rows become columns"),
+        pytest.param(moved(), (ROWS,), 0, {"all-gather": 512 * 3 / 4}, id="rows are gathered"),
+        pytest.param(moved(None, "model"), (ROWS,), 0, {"all-gather": 256 * 3 / 4}, id="rows become other columns"),
+        pytest.param(moved("data", "model"), (ROWS,), 0, {}, id="rows are sliced"),
+    ],
+)  # fmt: skip
+def test_the_need_of_small_programs_is_counted_by_hand(f, arguments, flops, bytes_sent):
+    found = need(f, MESH, *arguments)
+    assert (found.flops, found.sent) == (flops, bytes_sent)
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("7B", 6_738_415_616), ("70B", 68_976_648_192)])
+def test_models_are_as_large_as_their_cards_say(name, parameters):
+    shapes = jax.tree.leaves(MODELS[name].params, is_leaf=lambda x: isinstance(x, tuple))
+    assert sum(map(math.prod, shapes)) == parameters
+
+
+def test_bytes_are_those_of_the_first_device():
+    mesh = jax.make_mesh((8,), ("data",))
+    split, whole = (
+        jax.device_put(np.zeros(n, np.float32), NamedSharding(mesh, P(*x))) for n, x in ((16, ("data",)), (3, ()))
+    )
+    assert _bytes_here({"split": split, "whole": whole}) == 2 * 4 + 3 * 4
 
 
 def test_a_mesh_of_ten_thousand_devices():
@@ -70,9 +135,10 @@ def test_collectives_of_a_text():
 
 def test_the_plan_of_a_command_line(capsys):
     scale.main(["--plan", "--models", "7B", "--optimizers", "adamw", "--mesh", "data=64"])
-    (row,) = [line for line in capsys.readouterr().out.splitlines() if "| ZeRO-1 |" in line]
-    assert row.startswith("| 7B | adamw | data 64 | ZeRO-1 | 26.95 | 0.84 |")
-    assert row in (scale.RESULTS / "plan.md").read_text()  # the kept page
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| 7B |")]
+    assert rows[1].startswith("| 7B | adamw | data 64 | ZeRO-1 | 26.95 | 0.84 |")
+    kept = (scale.RESULTS / "plan.md").read_text().splitlines()
+    assert rows == [line for line in kept if line.startswith("| 7B | adamw | data 64 |")]
     with pytest.raises(SystemExit):
         scale.main(["--plan", "--mesh", "batch=64"])
     assert "must be data=N or model=N, got 'batch=64'" in capsys.readouterr().err
@@ -90,6 +156,70 @@ def test_the_kept_tables_are_those_of_the_kept_numbers():
         ends.setdefault(row["optimizer"], []).append(row["losses"][-1])
     for losses in ends.values():
         assert max(losses) - min(losses) < 0.01
+
+
+def test_the_tables_say_what_was_found():
+    """Of a made-up training of 6 steps by one process and by two."""
+    losses = np.array([6.0, 5.0, 4.0, 3.0, 2.0, 1.0])
+
+    def row(processes, layout, apart):
+        return {
+            "processes": processes, "optimizer": "adamw", "layout": layout, "losses": list(losses + apart),
+            "params": 1e3, "state": 2e3 / processes, "temporaries": 5e3, "flops": 7e6 * processes,
+            "collectives": {"all-reduce": 10 * processes, "all-gather": 3},
+            "sent": {"all-reduce": 4e3 * processes, "all-gather": 1e3},
+        }  # fmt: skip
+
+    trained = [row(n, layout, 0.25 * (n == 2) * np.arange(6)) for n in (1, 2) for layout in ("data parallel", "ZeRO-1")]
+    whole = losses + 0.25 * np.arange(6)  # of two processes
+    resumed = {"one": list(np.add(whole[2:4], [0.0, 0.5])), "back": list(np.subtract(whole[4:], [0.125, 0.0]))}
+    text = report(
+        {
+            "versions": {"jax": "1"},
+            "platform": {"device": "cpu"},
+            "steps": 6,
+            "batch": 16,
+            "rows": 4,
+            "devices": 2,
+            "trained": trained,
+            "weak": trained,
+            "resumed": {"adamw": resumed},
+        }
+    )
+    for line in (
+        "| optimizer | layout | 2 devices | 4 devices |",
+        "| adamw | ZeRO-1 | 1.0000 (0e+00) | 2.2500 (1e+00) |",
+        "| adamw | ZeRO-1 | 1 + 2 + 5 | 1 + 1 + 5 |",
+        "| adamw | ZeRO-1 | 20: 8 kB | – | 3: 1 kB | – | – |",
+        "| adamw | ZeRO-1 | 7 MFLOP, 5 kB sent | 14 MFLOP, 9 kB sent |",
+        "| adamw | 5e-01 | 1e-01 |",
+    ):
+        assert line in text.splitlines()
+
+
+def test_a_training_goes_on_from_what_others_saved(monkeypatch):
+    """Which stretches are asked for: the middle third by one process, from all; the last by all, from that one."""
+    calls = []
+
+    def run(count, legs, devices):
+        calls.append((count, legs))
+        seen = {"devices": count * devices}
+        return [seen | {"losses": list(range(leg.first, leg.last)), "batch": leg.batch} for leg in legs]
+
+    monkeypatch.setattr(launch, "run", run)
+    found = scale.measure((1, 4), 6)
+    assert found["resumed"] == {name: {"one": [2, 3], "back": [4, 5]} for name in OPTIMIZERS}
+    assert all(x["losses"] == list(range(6)) and x["batch"] == scale.BATCH for x in found["trained"])
+    assert all(x["losses"] == [0] and x["batch"] == 8 * x["processes"] for x in found["weak"])
+    assert all(x["devices"] == 2 * x["processes"] for x in [*found["trained"], *found["weak"]])
+    assert len(found["trained"]) == len(found["weak"]) == 2 * len(OPTIMIZERS) * len(LAYOUTS)
+    saved, restored = {}, []
+    for count, legs in calls:
+        restored += [(saved.get(leg.restore), count, leg) for leg in legs if leg.restore]
+        saved |= {leg.save: (count, leg.optimizer, leg.last) for leg in legs if leg.save}
+    assert len(restored) == 2 * len(OPTIMIZERS)
+    for before, count, leg in restored:
+        assert before == (4 if count == 1 else 1, leg.optimizer, leg.first)
 
 
 def test_a_process_that_fails_ends_the_others():

@@ -134,9 +134,26 @@ def test_an_example_says_how_it_goes_and_learns(name):
     "name", [pytest.param(name, marks=pytest.mark.slow if row.is_dear else ()) for name, row in ROWS.items()]
 )
 def test_an_example_sees_optaxs_losses(name):
+    compare(name)
+
+
+def compare(name: str) -> None:
     row = ROWS[name]
-    losses, expected = run(name)[0][: row.same], loaded(name, row.peer).main(**row.arguments)[: row.same]
+    losses, expected = run(name)[0][: row.same], losses_on_optax(name)[: row.same]
     np.testing.assert_allclose(losses, expected, rtol=row.rtol, atol=1e-5)
+
+
+def losses_on_optax(name: str) -> list[float]:
+    with contextlib.redirect_stdout(io.StringIO()):
+        return loaded(name, ROWS[name].peer).main(**ROWS[name].arguments)
+
+
+def test_a_rate_one_percent_higher_is_noticed(monkeypatch):
+    """On the side of Optax, so it is Optax that runs there, and every loss that is looked at."""
+    whole = optax.adam
+    monkeypatch.setattr(optax, "adam", lambda rate, *args, **more: whole(lambda n: 1.01 * rate(n), *args, **more))
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        compare("numpyro_svi")
 
 
 def test_every_example_has_a_row_and_is_short():
