@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import gradx
+from benchmarks import claims
 from docs.generator import (
     about,
     blocks,
@@ -139,8 +140,8 @@ def test_figures_are_read_from_their_columns(monkeypatch, tmp_path):
 
 
 def test_the_number_of_claims_is_that_of_the_kept_ones():
-    groups = json.loads((evidence.CLAIMS.parent / "claims.json").read_text())["groups"]
-    verdicts = [claim["verdict"] for group in groups for claim in group["claims"]]
+    groups = claims.read(evidence.CLAIMS.parent / claims.KEPT)
+    verdicts = [claim.verdict for group in groups.values() for claim in group.claims]
     told = evidence.claims() or ""
     assert told.startswith(f"Of {len(verdicts)} claims: {verdicts.count('holds')} holds, ")
 
