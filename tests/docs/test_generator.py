@@ -3,7 +3,6 @@
 import ast
 import importlib
 import inspect
-import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
