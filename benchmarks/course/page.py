@@ -43,7 +43,7 @@ def json_lines(text: str) -> str:
 def page(groups: Sequence[Group]) -> str:
     """Return the page as Markdown."""
     claims = [claim for group in groups for claim in group.claims]
-    counts = ", ".join(f"{sum(x.verdict == word for x in claims)} {word}" for word in VERDICTS)
+    counts = ", ".join(f"{word} {sum(x.verdict == word for x in claims)}" for word in VERDICTS)
     lines = [f"# {TITLE}\n", INTRODUCTION, f"Of {len(claims)} claims: {counts}.\n", RULE, NOTES]
     lines += [_summary(group) for group in groups]
     for group in groups:

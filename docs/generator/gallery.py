@@ -1,11 +1,15 @@
 """The programs of `examples/` as pages, if there are any."""
 
 import ast
+import re
 
 from docs.generator.docstrings import escaped
 from docs.generator.kept import ROOT
 
 FOLDER = ROOT / "examples"
+SPELT = {x.lower(): x for x in "CNN Equinox GAN GPT GRU Haiku LoRA NumPyro PPO SVI VAE".split()} | {"zero1": "ZeRO-1"}
+KEPT = ("linen", "nnx")
+"""Flax's interfaces, in small letters also where a title begins."""
 
 
 def pages() -> dict[str, str | bytes]:
@@ -18,7 +22,7 @@ def pages() -> dict[str, str | bytes]:
         if said is None or "__main__" not in source:
             continue
         first, _, more = said.partition("\n\n")
-        title = path.stem.replace("_", " ").capitalize()
+        title = title_of(path.stem)
         code = source[source.index('"""', source.index('"""') + 3) + 3 :].strip()
         made[f"gallery/{path.stem}.md"] = "\n\n".join(
             [
@@ -29,8 +33,24 @@ def pages() -> dict[str, str | bytes]:
                 f"```{{ .python .no-run }}\n{code}\n```\n",
             ]
         )
-        rows.append(f"| [{title}]({path.stem}.md) | {escaped(' '.join(first.split()))} |")
+        seconds, found = reached(path.name)
+        rows.append(f"| [{title}]({path.stem}.md) | {escaped(' '.join(first.split()))} | {seconds} | {found} |")
     if rows:
-        head = "# Gallery\n\nWhole programs, each on one page.\n\n| program | what it does |\n| --- | --- |\n"
+        head = "# Gallery\n\nWhole programs, each on one page; CPU seconds without imports.\n\n"
+        head += "| program | what it does | seconds | reached |\n| --- | --- | ---: | --- |\n"
         made["gallery/index.md"] = head + "\n".join(rows) + "\n"
     return made
+
+
+def title_of(stem: str) -> str:
+    """Return a title from the name of a file."""
+    words = stem.split("_")
+    title = " ".join(SPELT.get(word, word) for word in words)
+    return title if words[0] in KEPT else title[0].upper() + title[1:]
+
+
+def reached(file: str) -> tuple[str, str]:
+    """Return the seconds of a whole run and what it reached, from the table beside the programs."""
+    row = re.search(rf"^\| \[`{re.escape(file)}`\].*$", (FOLDER / "README.md").read_text(), re.M)
+    cells = [cell.strip() for cell in row[0].strip("|").split("|")] if row else ["", "", "–", "–"]
+    return cells[2], cells[3]

@@ -202,7 +202,7 @@ def adamw(
     The decay is multiplied by the learning rate, schedule and all, as in PyTorch, and not by Adam's scaling.
 
     Args:
-      weight_decay: at least 0. Language models use about 0.1; the default 1e-4 is Optax's.
+      weight_decay: at least 0. Language models use about 0.1; Optax has 1e-4 for AdamW.
       mask: where to decay, as in `add_decayed_weights`; biases and norms are usually left out.
 
     The rest as in `scale_by_adam`.

@@ -142,7 +142,7 @@ def test_the_number_of_claims_is_that_of_the_kept_ones():
     groups = claims.read(evidence.CLAIMS.parent / claims.KEPT)
     verdicts = [claim.verdict for group in groups.values() for claim in group.claims]
     told = evidence.claims() or ""
-    assert told.startswith(f"Of {len(verdicts)} claims: {verdicts.count('holds')} holds, ")
+    assert told.startswith(f"Of {len(verdicts)} claims: holds {verdicts.count('holds')}, ")
 
 
 def test_pages_that_are_made_hold_what_their_sources_say():
@@ -151,11 +151,13 @@ def test_pages_that_are_made_hold_what_their_sources_say():
         stem: text for stem, text in programs.items() if "__main__" in text and ast.get_docstring(ast.parse(text))
     }
     made = gallery.pages()
+    assert [gallery.title_of(x) for x in ("nnx_cnn", "gpt", "fine_tuning")] == ["nnx CNN", "GPT", "Fine tuning"]
     assert set(made) == {"gallery/index.md", *(f"gallery/{stem}.md" for stem in programs)}
     for stem, text in programs.items():
         code = made[f"gallery/{stem}.md"].split("```{ .python .no-run }\n")[1].removesuffix("\n```\n")
         assert ast.dump(ast.parse(code)) == ast.dump(ast.Module(ast.parse(text).body[1:], [])), stem
         assert f"]({stem}.md) |" in made["gallery/index.md"]
+        assert "–" not in gallery.reached(f"{stem}.py")
     tested = re.findall(
         r"^(?:jax|jaxlib|numpy|flax|optax)==(\S+?)(?:;.*)?$", (ROOT / "requirements.txt").read_text(), re.M
     )
