@@ -7,7 +7,7 @@ from docs.generator.docstrings import escaped
 from docs.generator.kept import ROOT
 
 FOLDER = ROOT / "examples"
-SPELT = {x.lower(): x for x in "CNN Equinox GAN GPT GRU Haiku LoRA NumPyro PPO SVI VAE".split()} | {"zero1": "ZeRO-1"}
+SPELT = {x.lower(): x for x in ["CNN", "Equinox", "GAN", "GPT", "GRU", "Haiku", "LoRA", "NumPyro", "PPO", "SVI", "VAE"]} | {"zero1": "ZeRO-1"}
 KEPT = ("linen", "nnx")
 """Flax's interfaces, in small letters also where a title begins."""
 
