@@ -28,7 +28,8 @@ def _explorer() -> dict[str, str | bytes]:
     if make is None:
         return {}
     frame = '<iframe src="explorer-page.html" title="Explorer" style="width: 100%; height: 58rem; border: 0"></iframe>'
-    text = f"---\nhide: [navigation, toc]\n---\n\n# Move the rate yourself\n\n`gradx.viz.explorer` made this page; it works from a file too.\n\n{frame}\n"
+    said = "# Move the rate yourself\n\n`gradx.viz.explorer` made this page; it works from a file too."
+    text = f"---\nhide: [navigation, toc]\n---\n\n{said}\n\n{frame}\n"
     return {"learn/explorer.md": text, "learn/explorer-page.html": kept("explorer", "", lambda: str(make()))}
 
 

@@ -7,7 +7,8 @@ from docs.generator.docstrings import escaped
 from docs.generator.kept import ROOT
 
 FOLDER = ROOT / "examples"
-SPELT = {x.lower(): x for x in ["CNN", "Equinox", "GAN", "GPT", "GRU", "Haiku", "LoRA", "NumPyro", "PPO", "SVI", "VAE"]} | {"zero1": "ZeRO-1"}
+SPELT = {"zero1": "ZeRO-1", "equinox": "Equinox", "haiku": "Haiku", "lora": "LoRA", "numpyro": "NumPyro"}
+SPELT |= {word: word.upper() for word in ("cnn", "gan", "gpt", "gru", "ppo", "svi", "vae")}
 KEPT = ("linen", "nnx")
 """Flax's interfaces, in small letters also where a title begins."""
 

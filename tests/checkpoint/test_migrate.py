@@ -174,7 +174,18 @@ def test_fields_of_one_name_mean_the_same_unless_the_table_says_otherwise():
     assert different == {}
 
 
+def contrib(lib):
+    return getattr(lib, "contrib", lib)
+
+
 OPTAX = {
+    "radam": lambda lib: lib.radam(0.01),  # Optax loses digits of its rectification
+    "ademamix": lambda lib: contrib(lib).ademamix(0.1),
+    "cocob": lambda lib: contrib(lib).cocob(),
+    "dog": lambda lib: contrib(lib).dog(1.0),
+    "mechanize": lambda lib: contrib(lib).mechanize(lib.sgd(0.1, momentum=0.9)),
+    "prodigy": lambda lib: contrib(lib).prodigy(1.0),
+    "schedule_free_adamw": lambda lib: contrib(lib).schedule_free_adamw(0.1),
     "sgd": lambda lib: lib.sgd(0.1),
     "sgd, schedule, momentum": lambda lib: lib.sgd(lib.linear_schedule(0.1, 0.0, 50), momentum=0.9),
     "adam": lambda lib: lib.adam(0.1),
@@ -235,6 +246,22 @@ def test_optax_states_go_on(name, way):
     expected, _ = go_on(old, state, params, 5)
     got, _ = go_on(new, other, params, 5)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6), got, expected)
+
+
+@pytest.mark.parametrize("way", ["import", "export"])
+def test_a_state_of_optaxs_muon_goes_on(way):
+    """But for the coefficients that Optax keeps in its state, which gradx has in the transformation."""
+    numbers = optax.contrib.MuonDimensionNumbers()
+    of_optax = {"layer": {"kernel": numbers, "bias": None}, "scale": None}
+    ours = gradx.muon(0.1, muon_weight_dimension_numbers=lambda p: jax.tree.map(lambda x: x.ndim == 2, p))
+    both = optax.contrib.muon(0.1, muon_weight_dimension_numbers=of_optax), ours
+    old, new = both if way == "import" else both[::-1]
+    params, state = go_on(old, old.init(PARAMS), PARAMS, 5)
+    other, report = checkpoint.migrate(old, new, state, params)
+    (missing,) = report.left_out if way == "import" else report.new
+    assert missing.endswith("MuonState.ns_coeffs")
+    expected, got = (go_on(tx, x, params, 5)[0] for tx, x in ((old, state), (new, other)))
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5), got, expected)
 
 
 def test_a_state_of_optax_inside_a_chain_of_gradx():
