@@ -2,12 +2,9 @@
 
 A batch is moved there one mesh axis at a time, the last first: each move is one all-to-all of what a device holds.
 Under automatic axes the compiler is told so in constraints. Nothing is known there of how the leaves are sharded, and
-leaves that lie differently and share a batch may end alike: give `out_shardings` to the step. Where JAX has no
-`shard_alike`, from 0.12 on, automatic axes are left to the compiler, and every product communicates.
+leaves that lie differently and share a batch may end alike: give `out_shardings` to the step.
 """
 
-import importlib
-import importlib.util
 import itertools
 import math
 from typing import Any
@@ -18,9 +15,6 @@ from jax.core import Tracer
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 FREE = PartitionSpec.UNCONSTRAINED
-_NAME = "jax.experimental.shard_alike"
-SHARD_ALIKE: Any = importlib.import_module(_NAME).shard_alike if importlib.util.find_spec(_NAME) else None
-"""From two arrays to two that are sharded alike; None where JAX has no such function."""
 
 
 def together(pieces: list[jax.Array], like: list[jax.Array] | None = None) -> jax.Array:
@@ -60,9 +54,16 @@ def apart(batch: jax.Array, pieces: list[jax.Array], like: list[jax.Array] | Non
 
 
 def alike(x: jax.Array, other: jax.Array) -> jax.Array:
-    """Return `x`, of the shape of `other`, sharded as it is."""
+    """Return `x`, of the shape of `other`, sharded as it is.
+
+    The compiler, which alone knows how that is, lays out alike what it chooses between: here always `x`, but that it
+    does not know.
+    """
     _, names, kind = _axes(other)
-    return SHARD_ALIKE(x, other)[0] if SHARD_ALIKE and names and kind is AxisType.Auto else x
+    if not names or kind is AxisType.Explicit:
+        return x
+    never = jax.lax.optimization_barrier(jnp.zeros((), bool))
+    return jnp.where(never, jax.lax.stop_gradient(other).astype(x.dtype), x)
 
 
 def _are_few(total: int, stages: list[PartitionSpec], pieces: list[jax.Array]) -> bool:
@@ -135,7 +136,7 @@ def _names(entry: Any) -> tuple[str, ...]:
 def _axes(x: jax.Array) -> tuple[Any, tuple[str, ...], AxisType]:
     """Return the mesh on which x lies, and those of its axes over which whole matrices may be spread, all of a kind."""
     mesh = jax.typeof(x).sharding.mesh
-    for kind in (AxisType.Explicit, AxisType.Auto) if SHARD_ALIKE else (AxisType.Explicit,):
+    for kind in (AxisType.Explicit, AxisType.Auto):
         names = tuple(
             name
             for name, own in zip(mesh.axis_names, mesh.axis_types, strict=True)

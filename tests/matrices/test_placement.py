@@ -11,14 +11,11 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 import gradx
 from gradx.matrices import Layout, map_matrices
-from gradx.matrices.placement import SHARD_ALIKE
 
 COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "reduce-scatter", "collective-permute")
 ROUNDING = 1e-5
 """Float32, singular values near 1: the products of another batch add up in another order."""
-LEFT_TO_THE_COMPILER = pytest.mark.skipif(SHARD_ALIKE is None, reason="this JAX cannot shard alike on automatic axes")
-KINDS = [AxisType.Explicit, pytest.param(AxisType.Auto, marks=LEFT_TO_THE_COMPILER)]
-every_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
+every_kind = pytest.mark.parametrize("kind", [AxisType.Explicit, AxisType.Auto], ids=str)
 
 THREE = {name: ((16, 8), P("x", "y")) for name in "abc"}
 COPIES = {name: ((16, 8), P()) for name in "abcdefgh"}
@@ -98,7 +95,7 @@ def test_left_to_the_compiler_every_step_communicates():
 
 @every_kind
 def test_each_device_works_on_its_share(kind):
-    """Of 8 matrices, and of 3 filled up to 8, each device multiplies one."""
+    """Of 8 matrices, and of 3 filled up to 8, each device multiplies one, and does little else."""
 
     def cubed(grads):
         return map_matrices(lambda x: x @ x.mT @ x, [Layout((0,), (1,))] * len(grads), [grads])
@@ -109,7 +106,8 @@ def test_each_device_works_on_its_share(kind):
     mesh, alone = mesh_of(kind), operations({"a": draw(THREE)["a"]})
     for case in (THREE, COPIES):
         with jax.set_mesh(mesh):
-            assert operations(draw(case, mesh)) <= 1.1 * alone
+            grads = draw(case, mesh)
+            assert operations(grads) <= 1.01 * alone + sum(x.size for x in grads.values())
 
 
 @pytest.mark.parametrize(
