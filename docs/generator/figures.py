@@ -92,7 +92,8 @@ def recipe(kind: str) -> str:
 def path(short: str) -> str:
     """Return the picture of an optimizer's path."""
     name = names.find(f"gradx.{short}")
-    caption = f"{short}, {paths.STEPS} steps from the dot, each at the best of {len(paths.RATES)} rates"
+    of = f"the best of {len(paths.RATES)} rates that stays in the picture"
+    caption = f"{short}, {paths.STEPS} steps from the dot, each at {of}"
     return f'<figure class="wide">{paths.picture(name)}<figcaption>{caption}</figcaption></figure>'
 
 

@@ -1,6 +1,7 @@
 """The path of an optimizer on three surfaces, as a small SVG picture that takes the page's colours."""
 
 import functools
+import inspect
 import math
 from typing import Any
 
@@ -19,7 +20,8 @@ matplotlib.use("agg")
 SHOWN = ("ravine", "rosenbrock", "saddle")
 STEPS = 120
 RATES = tuple(float(f"{x:.2g}") for x in np.geomspace(1e-3, 10.0, 17))
-"""Tried on each surface, all at once, by `vmap` over the optimizer; the one that ends lowest is drawn."""
+"""Tried on each surface, all at once, by `vmap` over the optimizer; that which ends lowest is drawn,
+of those that stay in the window if any does: a leap out of it and back by luck shows nothing."""
 SIZE = 200
 """Of a panel, in units of the picture."""
 MARGIN = 0.6
@@ -63,15 +65,17 @@ def _ends(name: Name, surface: Surface, rate: Any) -> jax.Array:
 
 def path(name: Name, surface: str) -> dict[str, Any]:
     """Return the best path of an optimizer on a surface: its rate, its points, how high it ends."""
-    return kept("path", f"{name.short}|{surface}|{STEPS}|{RATES}", lambda: _best(name, SURFACES[surface]))
+    key = f"{name.short}|{surface}|{STEPS}|{RATES}|{inspect.getsource(_best)}"
+    return kept("path", key, lambda: _best(name, surface))
 
 
-def _best(name: Name, surface: Surface) -> dict[str, Any]:
-    rates = jnp.asarray(RATES)
+def _best(name: Name, on: str) -> dict[str, Any]:
+    rates, surface = jnp.asarray(RATES), SURFACES[on]
     many = np.asarray(jax.jit(jax.vmap(functools.partial(_ends, name, surface)))(rates), np.float64)
     heights = np.asarray(jax.vmap(jax.vmap(surface.height))(jnp.asarray(many, jnp.float32)), np.float64)
     ends = np.where(np.isfinite(heights[:, -1]), heights[:, -1], np.inf)
-    best = int(np.argmin(ends))
+    stays = np.array([np.all((way >= 0) & (way <= SIZE)) for way in (_placed(points, on) for points in many)])
+    best = int(np.argmin(np.where(stays, ends, np.inf) if stays.any() else ends))
     points = np.clip(np.nan_to_num(many[best], nan=FAR), -FAR, FAR)
     return {"rate": RATES[best], "points": np.round(points, 3).tolist(), "end": float(ends[best])}
 

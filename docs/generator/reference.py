@@ -174,8 +174,8 @@ def optimizer_page(name: Name, said: list[str], cost: dict[str, list[str]]) -> s
     lines += [rest, "## Its path on three surfaces", "", '<figure class="wide">', paths.picture(name)]
     lines += [
         f"<figcaption>{paths.STEPS} steps from the dot; stars are minima. On each surface the best of "
-        f"{len(paths.RATES)} {_what_is_tried(name)} from {paths.RATES[0]:g} to {paths.RATES[-1]:g}; "
-        f"the number is the height at the end."
+        f"{len(paths.RATES)} {_what_is_tried(name)} from {paths.RATES[0]:g} to {paths.RATES[-1]:g} "
+        f"that stays in the picture; the number is the height at the end."
         f"{_of_vectors(name)}</figcaption></figure>",
         "",
         "## What it costs",

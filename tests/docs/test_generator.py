@@ -181,6 +181,10 @@ def test_pictures_stand_upright_and_show_the_best_rate(monkeypatch, tmp_path):
     monkeypatch.setattr(kept, "FOLDER", tmp_path)
     monkeypatch.setattr(paths, "RATES", (0.01, 0.1, 1e-4))  # across the ravine a tenth is too much
     assert paths.path(names.find("gradx.sgd"), "ravine")["rate"] == 0.01
+    monkeypatch.setattr(paths, "RATES", (0.03, 1.0))  # with one it leaps out of the picture, and back to the minimum
+    assert paths.path(names.find("gradx.acprop"), "ravine")["rate"] == 0.03
+    monkeypatch.setattr(paths, "RATES", (1.0,))
+    assert paths.path(names.find("gradx.acprop"), "ravine")["end"] < 1e-9
     drawn = re.search(r'points="([^"]+)"', plots.curve(np.array([0.0, 0.5, 1.0])))[1]
     heights = [float(point.split(",")[1]) for point in drawn.split()]
     assert heights == sorted(heights, reverse=True)  # pixels count downwards
