@@ -57,7 +57,6 @@ class _Match:
 
     def _pairs(self) -> Iterator[tuple]:
         """Go through the pairs of parts that may belong together, each with what sorts it behind the better ones."""
-        old_ranks, new_ranks = _ranks(self.old), _ranks(self.new)
         for t, new in enumerate(self.new.parts):
             for s, old in enumerate(self.old.parts):
                 level = self._level(old, new)
@@ -67,8 +66,8 @@ class _Match:
                 shared = len(mine & theirs) / max(len(mine | theirs), 1)
                 apart = len(set(old.path.split("/")) ^ set(new.path.split("/")))
                 is_elsewhere = _unnumbered(old.path) != _unnumbered(new.path)
-                differs, is_later = old.spelling != new.spelling, old_ranks[s] != new_ranks[t]
-                order = (level, is_elsewhere, -shared, differs, is_later, old.path != new.path, apart, t, s)
+                differs = old.spelling != new.spelling
+                order = (level, is_elsewhere, -shared, differs, old.path != new.path, apart, t, s)
                 yield order, level, t, s
 
     def _level(self, old: Part, new: Part) -> int | None:
@@ -220,17 +219,6 @@ def _scopes(places: Places) -> dict[Part, frozenset[str]]:
         part: frozenset(next((below[path] for path in _upwards(part.path) if path in below), ()))
         for part in places.parts
     }
-
-
-def _ranks(places: Places) -> list[int]:
-    """Return for each part how many like it come before."""
-    seen: Counter = Counter()
-    ranks = []
-    for part in places.parts:
-        alike = _unnumbered(part.path), part.spelling
-        ranks.append(seen[alike])
-        seen[alike] += 1
-    return ranks
 
 
 def _upwards(path: str) -> list[str]:

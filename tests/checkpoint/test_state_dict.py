@@ -89,6 +89,25 @@ def test_counts_of_other_things_tell_no_step():
     assert tree.get(state, "ScheduledState").count == 0
 
 
+def test_what_a_part_without_moments_counts_tells_no_step():
+    class Seen(NamedTuple):
+        count: jax.Array
+
+    @gradx.transformation
+    def count_numbers():
+        def update(updates, state):
+            return updates, Seen(state.count + sum(x.size for x in jax.tree.leaves(updates)))
+
+        return lambda params: Seen(jnp.int32(0)), update
+
+    old = gradx.chain(gradx.sgd(0.1), count_numbers())
+    _, state = old.update(PARAMS, old.init(PARAMS), PARAMS)
+    saved = checkpoint.state_dict(old, state, PARAMS)
+    state, _ = checkpoint.load_state_dict(gradx.chain(gradx.sgd(SCHEDULE), count_numbers()), saved, PARAMS)
+    assert tree.get(state, "Seen").count == 10
+    assert tree.get(state, "ScheduledState").count == 0
+
+
 def test_optimizer_and_adversary_do_not_change_places():
     old = gradx.sam(gradx.sgd(0.1, momentum=0.9), gradx.sgd(0.1, momentum=0.5), reset_state=False)
     new = gradx.sam(gradx.sgd(0.1, momentum=0.5), gradx.sgd(0.1, momentum=0.9), reset_state=False)
