@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 import gradx
+from docs.generator import badges
 
 ROOT = Path(gradx.__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -72,6 +73,15 @@ def test_what_the_recipe_of_conda_tests_holds():
         program, *arguments = shlex.split(command)
         assert program == "python"
         subprocess.run([sys.executable, *arguments], check=True, capture_output=True, cwd=ROOT)
+
+
+def test_badges_are_true():
+    said = badges.badges()
+    assert said == {"version": gradx.__version__, "python": "≥ 3.11", "jax": "≥ 0.10.2", "licence": "MIT"}
+    readme = (ROOT / "README.md").read_text()
+    for name, value in said.items():
+        assert (badges.FOLDER / f"{name}.svg").read_text() == badges.svg(name, value)  # python -m docs.generator.badges
+        assert f"![{name} {value}](docs/assets/badges/{name}.svg)" in readme
 
 
 def test_what_an_index_shows():

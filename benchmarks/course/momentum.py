@@ -30,7 +30,7 @@ SHOWN = 40
 STEEP = 1.8
 """The rate times the curvature across the ravine: descent overshoots above 1 and diverges above 2."""
 DEPTHS = (1, 8)
-DEEP_RATES = {"sgd": [0.01, 0.03, 0.1, 0.3, 1.0], "momentum": [0.001, 0.003, 0.01, 0.03, 0.1]}
+DEEP_RATES = {"sgd": [0.01, 0.03, 0.1, 0.3, 1.0, 3.0], "momentum": [0.001, 0.003, 0.01, 0.03, 0.1, 0.3]}
 DEEP_STEPS = 500
 LAST = 4
 """Looks at the end over which a loss is averaged."""

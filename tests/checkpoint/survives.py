@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import gradx
 from gradx import tree
@@ -124,3 +125,10 @@ CHANGES = [
            left_out=("scale_by_lbfgs.count", "scale_by_lbfgs.weights_memory",
                      *of("scale_by_lbfgs", "params", "updates", "diff_params_memory", "diff_updates_memory"))),
 ]  # fmt: skip
+
+
+def same_bits(got, expected):
+    assert jax.tree.structure(got) == jax.tree.structure(expected)
+    for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        assert x.dtype == y.dtype
+        np.testing.assert_array_equal(x, y)

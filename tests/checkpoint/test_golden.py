@@ -15,7 +15,7 @@ from gradx.checkpoint.state_dict import FORMAT
 from gradx.testing import example_params
 from tests import zoo
 from tests.checkpoint.golden import ROOT, STEP, entries_of, optimizer, pattern, stored
-from tests.checkpoint.test_state_dict import same_bits
+from tests.checkpoint.survives import same_bits
 from tests.zoo import ZOO
 
 VERSIONS = range(1, FORMAT + 1)

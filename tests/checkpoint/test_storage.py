@@ -15,7 +15,7 @@ import gradx
 from gradx import checkpoint, tree
 from gradx.checkpoint import files
 from tests.checkpoint.survives import PARAMS, SCHEDULE
-from tests.checkpoint.test_state_dict import same_bits
+from tests.checkpoint.survives import same_bits
 from tests.checkpoint.test_survives import trained
 
 ADAMW = gradx.adamw(SCHEDULE)
