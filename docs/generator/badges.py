@@ -17,7 +17,12 @@ def badges() -> dict[str, str]:
     """Return what each badge says."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     jax = next(x.removeprefix("jax") for x in project["dependencies"] if x.startswith("jax>"))
-    said = {"version": gradx.__version__, "python": project["requires-python"], "jax": jax, "licence": project["license"]}
+    said = {
+        "version": gradx.__version__,
+        "python": project["requires-python"],
+        "jax": jax,
+        "licence": project["license"],
+    }
     return {name: value.replace(">=", "≥ ") for name, value in said.items()}
 
 
