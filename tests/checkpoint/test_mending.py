@@ -10,8 +10,7 @@ from flax import serialization
 
 import gradx
 from gradx import checkpoint, tree
-from tests.checkpoint.survives import GROUPS, PARAMS, SCHEDULE
-from tests.checkpoint.survives import same_bits
+from tests.checkpoint.survives import GROUPS, PARAMS, SCHEDULE, same_bits
 from tests.checkpoint.test_survives import trained
 
 TX = gradx.chain(

@@ -11,8 +11,7 @@ import gradx
 from gradx import checkpoint
 from gradx.checkpoint.places import places_of
 from gradx.checkpoint.plan import sort_of
-from tests.checkpoint.survives import SCHEDULE
-from tests.checkpoint.survives import same_bits
+from tests.checkpoint.survives import SCHEDULE, same_bits
 from tests.checkpoint.test_survives import trained
 from tests.zoo import ZOO
 

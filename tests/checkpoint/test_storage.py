@@ -14,8 +14,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 import gradx
 from gradx import checkpoint, tree
 from gradx.checkpoint import files
-from tests.checkpoint.survives import PARAMS, SCHEDULE
-from tests.checkpoint.survives import same_bits
+from tests.checkpoint.survives import PARAMS, SCHEDULE, same_bits
 from tests.checkpoint.test_survives import trained
 
 ADAMW = gradx.adamw(SCHEDULE)
