@@ -31,7 +31,7 @@ class Computation:
         """Return the function, with these arrays in the place of those that it closed over."""
 
         def call(params: PyTree) -> PyTree:
-            return self.treedef.unflatten(eval_jaxpr(self.jaxpr, arrays, *jax.tree.leaves(params)))
+            return self.treedef.unflatten(eval_jaxpr(self.jaxpr, (), *jax.tree.leaves((params, arrays))))
 
         return call
 
@@ -52,20 +52,20 @@ def trace(fun: Callable[[PyTree], PyTree], params: PyTree) -> Traced | None:
     """
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), params)
     closed, shape = jax.make_jaxpr(lambda params: fun(params), return_shape=True)(like)  # jax remembers `fun` itself
-    treedef = jax.tree.structure(shape)
-    found = Traced(Computation("", closed.jaxpr, treedef), list(closed.consts))
+    treedef, arrays = jax.tree.structure(shape), list(closed.consts)
 
     def rebuilt(params: PyTree, arrays: list) -> PyTree:
-        return found.computation.bind(arrays)(params)
+        return treedef.unflatten(eval_jaxpr(closed.jaxpr, arrays, *jax.tree.leaves(params)))
 
+    opened = jax.make_jaxpr(rebuilt)(like, arrays).jaxpr  # the other one holds its arrays, from jax 0.12 on
     try:
-        derived = jax.make_jaxpr(jax.value_and_grad(rebuilt))(like, found.arrays)
+        derived = jax.make_jaxpr(jax.value_and_grad(rebuilt))(like, arrays)
     except TypeError:  # no real scalar, or parameters without a derivative: whoever asks for it says so
         return None
     text = str(derived)
-    if any(x in text for x in HIDDEN) or _holds_arrays(closed.jaxpr) or _holds_arrays(derived.jaxpr):
+    if any(x in text for x in HIDDEN) or _holds_arrays(opened) or _holds_arrays(derived.jaxpr):
         return None
-    return Traced(Computation(text, closed.jaxpr, treedef), found.arrays)
+    return Traced(Computation(text, opened, treedef), arrays)
 
 
 def _holds_arrays(jaxpr: Jaxpr) -> bool:
