@@ -27,7 +27,11 @@ def settled_heap():
 
 GROWTH = 1e9
 """Bytes by which a worker may grow before it forgets its compiled programs: two of them share a machine with 24 GiB."""
-grown_to = 2e9
+MAPPED = 30_000
+"""Regions of memory that a worker may have: each program has several, and Linux allows a process 65,530."""
+EVERY = 20
+"""Tests after which regions are counted; that takes as long as a short test."""
+grown_to, finished = 2e9, 0
 
 
 def resident() -> int:
@@ -36,10 +40,19 @@ def resident() -> int:
     return int(statistics.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statistics.exists() else 0
 
 
+def mapped() -> int:
+    """Return the number of this process's regions of memory, 0 where nobody tells."""
+    maps = Path("/proc/self/maps")
+    return maps.read_bytes().count(b"\n") if maps.exists() else 0
+
+
 def pytest_runtest_teardown():
     """Forget compiled programs now and then; their memory is used again, and never given back to the system."""
-    global grown_to
-    if (now := resident()) > grown_to + GROWTH:
+    global grown_to, finished
+    finished += 1
+    has_grown = (now := resident()) > grown_to + GROWTH
+    if has_grown or (finished % EVERY == 0 and mapped() > MAPPED):
         jax.clear_caches()
         gc.collect()
+    if has_grown:
         grown_to = max(now, resident())
