@@ -27,7 +27,7 @@ def settled_heap():
 
 GROWTH = 1e9
 """Bytes by which a worker may grow before it forgets its compiled programs: two of them share a machine with 24 GiB."""
-MAPPED = 30_000
+MAPPED = 50_000
 """Regions of memory that a worker may have: each program has several, and Linux allows a process 65,530."""
 EVERY = 20
 """Tests after which regions are counted; that takes as long as a short test."""
