@@ -142,14 +142,14 @@ def test_the_wheel_works_in_an_empty_environment(built, tmp_path):
         "--disable-pip-version-check",
         wheel,
     ]
-    subprocess.run(command, check=True)
+    environment = {key: x for key, x in os.environ.items() if key not in ("PYTHONPATH", "XLA_FLAGS")}
+    subprocess.run(command, check=True, env=environment)
     (site,) = folder.rglob("site-packages")
     for distribution in needed("jax"):
         for file in {file.parts[0] for file in metadata.files(distribution) or [] if file.parts[0] != ".."}:
             place = Path(str(metadata.distribution(distribution).locate_file(file)))
             if not (site / file).exists():
                 (site / file).symlink_to(place)
-    environment = {key: x for key, x in os.environ.items() if key not in ("PYTHONPATH", "XLA_FLAGS")}
     done = subprocess.run(
         [python, "-c", SMOKE], capture_output=True, text=True, cwd=tmp_path, env=environment | {"JAX_PLATFORMS": "cpu"}
     )
