@@ -188,15 +188,22 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
         checkpoint.restore(tmp_path, ADAMW, PARAMS)
 
 
-def test_what_orbax_cannot_read_is_refused_too(tmp_path, monkeypatch):
-    """Should the sums agree and the bytes be wrong, its own error names the place."""
-    before = saved(tmp_path, 1)
-    saved(tmp_path, 2)
-    for path in everything(tmp_path / "2" / "state" / "d"):
+@pytest.mark.parametrize("spoilt", ["d", "_METADATA"])
+def test_what_orbax_cannot_read_is_refused_too(tmp_path, spoilt):
+    """Should the sums agree and the bytes be wrong, its own error names the place.
+
+    The state is one array: of several the first that fails ends Orbax's event loop, and the others, still being read,
+    complain to it from their threads whenever they get there, into this test or the next.
+    """
+    tx, params = gradx.sgd(0.1, momentum=0.9), {"scale": PARAMS["scale"]}
+    before = saved(tmp_path, 1, tx=tx, params=params)
+    saved(tmp_path, 2, tx=tx, params=params)
+    place = tmp_path / "2" / "state" / spoilt
+    for path in everything(place) if place.is_dir() else [place]:
         path.write_bytes(b"nonsense" * 100)
     files.seal(tmp_path / "2")
     with pytest.warns(UserWarning, match="step 2 is refused"):
-        restored = checkpoint.restore(tmp_path, ADAMW, PARAMS)
+        restored = checkpoint.restore(tmp_path, tx, params)
     same_bits(restored.state, before)
     assert str(tmp_path / "2" / "state") in restored.refused[2]
 
