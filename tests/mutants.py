@@ -23,10 +23,9 @@ TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
 OUTSIDE = ("benchmarks", "docs", "tests")
 """Folders whose files the tables name from the root; all others are inside gradx."""
-NEEDED = ("gradx", "tests", "pyproject.toml")
-MORE = ("benchmarks", "docs", "examples", "notebooks", "README.md", "CHANGELOG.md", "LICENSE", "CITATION.cff")
-MORE += ("requirements.txt", "mkdocs.yml")
-"""What the copy holds beside, for a fault outside of gradx."""
+FOLDERS = ("gradx", "tests", "benchmarks", "docs", "examples", "notebooks")
+FILES = ("pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "CITATION.cff", "requirements.txt", "mkdocs.yml")
+"""What a copy holds: a test whose neighbour is missing fails too, and nothing was noticed."""
 PASSED, FAILED, INTERRUPTED = 0, 1, 2
 """Exit codes of pytest: every other one says that it was called wrongly, or collected nothing."""
 
@@ -95,11 +94,10 @@ def outcome(mutant: Mutant | None, seconds: float, tests: str = "") -> str:
     """Return "killed", "survived", "out of time" or what pytest said, for a mutant in a copy of its own."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as name:
         copy = Path(name)
-        for part in NEEDED + (MORE if mutant is not None and mutant.is_outside else ()):
-            if (ROOT / part).is_dir():
-                shutil.copytree(ROOT / part, copy / part)  # compiled modules too: they go by the time of their source
-            else:
-                shutil.copy(ROOT / part, copy)
+        for part in FOLDERS:
+            shutil.copytree(ROOT / part, copy / part)  # compiled modules too: they go by the time of their source
+        for part in FILES:
+            shutil.copy(ROOT / part, copy)
         if mutant is not None:
             mutant.plant(copy)
         environment = os.environ | {"PYTHONPATH": str(copy), "JAX_PLATFORMS": "cpu", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -109,6 +107,8 @@ def outcome(mutant: Mutant | None, seconds: float, tests: str = "") -> str:
             done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=seconds)
         except subprocess.TimeoutExpired:
             return "out of time"
+    if done.returncode == INTERRUPTED and mutant is not None and outcome(None, seconds, mutant.tests) != "survived":
+        return f"pytest: {mutant.tests} is not collected without the fault either"
     if done.returncode in (FAILED, INTERRUPTED):
         return "killed"
     return "survived" if done.returncode == PASSED else f"pytest: {done.stdout.strip().splitlines()[-1:]} {done.stderr}"

@@ -51,7 +51,7 @@ def test_a_fault_is_planted_in_the_copy_alone(tmp_path):
 def test_a_file_outside_of_gradx_is_named_from_the_root():
     inside, outside = (dataclasses.replace(GOOD, file=x).path(Path("/")) for x in ("running.py", "docs/generator/x.py"))
     assert (str(inside), str(outside)) == ("/gradx/running.py", "/docs/generator/x.py")
-    assert all((mutants.ROOT / part).exists() for part in mutants.NEEDED + mutants.MORE)
+    assert all((mutants.ROOT / part).exists() for part in mutants.FOLDERS + mutants.FILES)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,24 @@ def test_a_file_outside_of_gradx_is_named_from_the_root():
 )
 def test_survivors_and_excuses_that_are_wrong_are_to_be_looked_at(said, excuse, fine):
     assert mutants.is_fine(dataclasses.replace(GOOD, excuse=excuse), said) == fine
+
+
+def test_a_test_that_is_broken_without_the_fault_notices_nothing(tmp_path, monkeypatch):
+    for part in mutants.FOLDERS:
+        (tmp_path / part).mkdir()
+    for part in mutants.FILES:
+        (tmp_path / part).touch()
+    (tmp_path / "gradx" / "rule.py").write_text("x = 1")
+    (tmp_path / "tests" / "test_rule.py").write_text("from gradx.rule import x\n\n\ndef test():\n    assert x == 1")
+    (tmp_path / "tests" / "test_gone.py").write_text("import gone")
+    monkeypatch.setattr(mutants, "ROOT", tmp_path)
+    plain, imports = mutants.Mutant("rule.py", "", "1", "2", ""), mutants.Mutant("rule.py", "", "x", "y", "")
+    said = [
+        mutants.outcome(dataclasses.replace(mutant, tests=f"tests/{test}.py"), 60)
+        for mutant, test in ((plain, "test_rule"), (imports, "test_rule"), (plain, "test_gone"))
+    ]
+    assert said[:2] == ["killed", "killed"]
+    assert "without the fault either" in said[2]
 
 
 def test_mutants_are_chosen_by_file_or_name():
