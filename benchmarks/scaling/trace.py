@@ -6,6 +6,7 @@ known, and with it the operations done there; where the way of splitting changes
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from jax.extend.core import Literal
 from jax.sharding import AbstractMesh, NamedSharding
 
 VIEWS = {"squeeze", "reshape", "expand_dims", "pvary", "pcast", "stop_gradient", "copy_p", "optimization_barrier"}
-"""Show an array that is there in another shape, where axes of size 1 come and go."""
+"""Show the same numbers in another shape, where axes of size 1 come and go."""
 FREE = VIEWS | {
     "broadcast_in_dim", "transpose", "slice", "pad", "rev", "iota", "dynamic_slice", "gather", "concatenate", "split",
     "dynamic_update_slice", "bitcast_convert_type", "copy", "random_wrap", "random_unwrap",
@@ -26,7 +27,8 @@ TRANSCENDENTAL |= {"sin", "cos", "tan", "erf", "atan2"}
 """XLA counts them apart from other operations."""
 REDUCTIONS = {"reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "argmax", "argmin"}
 COLLECTIVES = {"psum", "psum_invariant", "reduce_scatter", "all_gather", "all_to_all", "reshard"}
-KEPT = COLLECTIVES | {"concatenate", "dot_general", "sort", "eigh", "cholesky", "triangular_solve", "svd", "geqrf"}
+SUMS = {"psum", "psum_invariant"}
+KEPT = COLLECTIVES | {"dot_general", "sort", "eigh", "cholesky", "triangular_solve", "svd", "geqrf"}
 KEPT |= {"householder_product"}
 """Their operands and results lie in memory; all else is fused into what uses it."""
 
@@ -47,8 +49,8 @@ def need(f: Callable, mesh: AbstractMesh, *args: Any) -> Need:
     with jax.sharding.use_abstract_mesh(mesh):
         traced = jax.jit(f).trace(*args)
     walk = _Walk(dict(mesh.shape))
-    walk.run(traced.jaxpr.jaxpr, [_Value(frozenset(), True, 0)] * len(traced.jaxpr.jaxpr.invars), outermost=True)
-    return Need(walk.flops, walk.most(), dict(walk.sent))
+    results = walk.run(traced.jaxpr.jaxpr, [_Value() for _ in traced.jaxpr.jaxpr.invars])
+    return Need(walk.flops, _most(results), dict(walk.sent))
 
 
 def bytes_on_device(x: Any) -> int:
@@ -56,16 +58,65 @@ def bytes_on_device(x: Any) -> int:
     return prod(_local(x)) * _item(x)
 
 
-class _Value(NamedTuple):
-    """An array of a trace."""
+@dataclass(eq=False)
+class _Value:
+    """What an operation computes; or an operation with several results, which has no bytes of its own."""
 
-    roots: frozenset[int]
-    """The arrays in memory of which it is computed."""
-    is_kept: bool
-    """Whether it lies in memory itself, and is not computed inside of what uses it."""
-    time: int
+    sources: tuple["_Value", ...] = ()
     size: float = 0.0
-    """The bytes that it takes where it must lie in memory and does not."""
+    """The bytes that it takes where it lies in memory; none for arguments, which are there already."""
+    is_kept: bool = True
+    """Whether it lies in memory, and is not computed inside of what uses it."""
+    working: float = 0.0
+    """Bytes held only while it is computed."""
+    results: list["_Value"] = field(default_factory=list)
+    """Of an operation: all are there at once."""
+
+    def of_size(self, sizes: Iterable[float]) -> list["_Value"]:
+        """Return new results of the operation, of so many bytes."""
+        found = [_Value((self,), size) for size in sizes]
+        self.results += found
+        return found
+
+    def reads(self) -> set["_Value"]:
+        """Return the values in memory that it is computed of, directly or through others inside of it."""
+        found, left, seen = set(), list(self.sources), set()
+        while left:
+            value = left.pop()
+            if value.is_kept:
+                found.add(value)
+            elif value not in seen:
+                seen.add(value)
+                left += value.sources
+        return found
+
+
+def _most(results: list[_Value]) -> float:
+    """Return the most bytes that are held at one time, where each operation waits until its result is asked for.
+
+    So do compilers that go by memory: the whole of the first result, then what the second needs beside.
+    """
+    order: dict[_Value, set[_Value]] = {}
+    for value in results:  # each has its place: an argument's, or what the caller counts
+        value.is_kept, value.size = True, 0.0
+    left = [(value, False) for value in reversed(results)]
+    while left:
+        value, is_ready = left.pop()
+        if is_ready:
+            for x in (value, *value.results):
+                order.setdefault(x, x.reads())
+        elif value not in order:
+            left += [(value, True)] * value.is_kept + [(x, False) for x in reversed(value.sources)]
+    last = {x: now for now, (value, read) in enumerate(order.items()) for x in (value, *read)}
+    held = most = 0.0
+    dying: dict[int, float] = Counter()
+    for value, now in last.items():
+        dying[now] += value.size
+    for now, value in enumerate(order):
+        held += value.size
+        most = max(most, held + value.working)
+        held -= dying[now]
+    return most
 
 
 class _Walk:
@@ -74,36 +125,23 @@ class _Walk:
     def __init__(self, sizes: dict[str, int]) -> None:
         self.sizes, self.flops = sizes, 0.0
         self.sent: Counter[str] = Counter()
-        self.held: list[list[float]] = []
-        """Bytes, first and last time of each array in memory."""
-        self.now, self.last = 0, ""
+        self.sum: _Value | None = None
+        """The sum over devices that was begun last: the compiler makes one of those that follow one another."""
 
-    def most(self) -> float:
-        """Return the most bytes that are held at one time."""
-        changes = np.zeros(self.now + 2)
-        for size, born, used in self.held:
-            changes[int(born)] += size
-            changes[int(used) + 1] -= size
-        return float(np.cumsum(changes).max())
-
-    def run(self, jaxpr: Any, given: list[_Value], outermost: bool = False) -> list[_Value]:
+    def run(self, jaxpr: Any, given: list[_Value]) -> list[_Value]:
         """Go through a trace; return its results."""
         known: dict[Any, _Value] = dict(zip(jaxpr.invars, given, strict=True))
-        known |= {x: _Value(frozenset(), True, self.now) for x in jaxpr.constvars}
+        known |= {x: _Value() for x in jaxpr.constvars}
 
         def read(x: Any) -> _Value:
-            return _Value(frozenset(), True, self.now) if isinstance(x, Literal) else known[x]
+            return _Value() if isinstance(x, Literal) else known[x]
 
         for eqn in jaxpr.eqns:
-            for x, value in zip(eqn.outvars, self._step(eqn, list(map(read, eqn.invars)), known), strict=True):
+            for x, value in zip(eqn.outvars, self._step(eqn, list(map(read, eqn.invars))), strict=True):
                 known[x] = value
-        results = list(map(read, jaxpr.outvars))
-        if outermost:  # written as soon as they are known
-            for value in results:
-                self._use(value.roots, value.time)
-        return results
+        return list(map(read, jaxpr.outvars))
 
-    def _step(self, eqn: Any, inputs: list[_Value], known: dict[Any, _Value]) -> list[_Value]:
+    def _step(self, eqn: Any, inputs: list[_Value]) -> list[_Value]:
         name, outs = eqn.primitive.name, eqn.outvars
         inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
         if name == "cond":
@@ -116,51 +154,54 @@ class _Walk:
             return self.run(getattr(inner, "jaxpr", inner), inputs)
         self.flops += _flops(eqn)
         self._communicate(eqn)
-        roots = frozenset().union(*(x.roots for x in inputs))
+        if name in VIEWS or (name == "reshard" and _placed(eqn.invars[0].aval) == _placed(outs[0].aval)):
+            return inputs[: len(outs)]
+        sizes, sources = [bytes_on_device(x.aval) for x in outs], tuple(inputs)
         if name in KEPT and not (name == "reshard" and _only_slices(eqn)):
-            if not name == self.last == "reduce_scatter":  # which start together
-                self.now += 1
-            self.last = name
-            self._use(roots, self.now)
+            for value in inputs:
+                value.is_kept = True
             copies = name == "reduce_scatter" and eqn.params["scatter_dimension"]  # XLA scatters along the first axis
-            for x, value in zip(eqn.invars, inputs, strict=True):
-                if not isinstance(x, Literal) and (copies or not value.is_kept):
-                    known[x] = self._keep(bytes_on_device(x.aval) if copies else value.size)
-            return [self._keep(bytes_on_device(x.aval)) for x in outs]
-        if name in REDUCTIONS:
-            self._use(roots, self.now)
-            return [self._keep(bytes_on_device(x.aval)) for x in outs]
-        is_kept = name in VIEWS and inputs[0].is_kept
-        source = eqn.invars if name == "broadcast_in_dim" else outs  # it is repeated where it is written
-        return [_Value(roots, is_kept, self.now, bytes_on_device(x.aval)) for x in source[: len(outs)]]
+            operation = _Value(sources, working=bytes_on_device(eqn.invars[0].aval) if copies else 0.0)
+            if name in SUMS:
+                operation = self._summed(operation)
+            return operation.of_size(sizes)
+        if name in REDUCTIONS or name == "concatenate":
+            return [_Value(sources, size) for size in sizes]
+        if name in ("slice", "dynamic_slice", "gather", "split"):
+            inputs[0].is_kept = True
+        if name == "broadcast_in_dim":  # it is repeated where it is written
+            sizes = [bytes_on_device(eqn.invars[0].aval)]
+        return [_Value(sources, size, is_kept=False) for size in sizes]
+
+    def _summed(self, operation: _Value) -> _Value:
+        """Return the operation that sums over devices, with those before unless one of its operands waits for them."""
+        seen, left = set(), list(operation.sources)
+        while left:
+            if (value := left.pop()) not in seen:
+                seen.add(value)
+                left += value.sources
+        if self.sum is None or self.sum in seen:
+            self.sum = operation
+        else:
+            self.sum.sources += operation.sources
+        return self.sum
 
     def _apart(self, eqn: Any, inputs: list[_Value], bodies: list, times: int) -> list[_Value]:
         """Run bodies for themselves: of several, branches say, the one that costs most, so many times."""
-        walks = []
+        walks, held = [], []
         for body in bodies:
-            walk = _Walk(self.sizes)
-            walk.run(body.jaxpr, [_Value(frozenset(), True, 0)] * len(body.jaxpr.invars))
-            walks.append(walk)
+            walks.append(_Walk(self.sizes))
+            held.append(_most(walks[-1].run(body.jaxpr, [_Value() for _ in body.jaxpr.invars])))
         self.flops += times * max(walk.flops for walk in walks)
         for name, size in max(walks, key=lambda walk: sum(walk.sent.values())).sent.items():
             self.sent[name] += times * size
-        self.now += 1
-        self._use(frozenset().union(*(x.roots for x in inputs)), self.now)
-        self._keep(max(walk.most() for walk in walks))
-        return [self._keep(bytes_on_device(x.aval)) for x in eqn.outvars]
-
-    def _keep(self, size: float) -> _Value:
-        self.held.append([size, self.now, self.now])
-        return _Value(frozenset([len(self.held) - 1]), True, self.now)
-
-    def _use(self, roots: Iterable[int], time: int) -> None:
-        for root in roots:
-            self.held[root][2] = max(self.held[root][2], time)
+        operation = _Value(tuple(inputs), working=max(held))
+        return operation.of_size(bytes_on_device(x.aval) for x in eqn.outvars)
 
     def _communicate(self, eqn: Any) -> None:
         name, params = eqn.primitive.name, eqn.params
         size = bytes_on_device(eqn.invars[0].aval) if eqn.invars else 0
-        if name in ("psum", "psum_invariant"):
+        if name in SUMS:
             for x in eqn.invars:
                 self._send("all-reduce", bytes_on_device(x.aval), params["axes"])
         elif name == "reduce_scatter":

@@ -75,8 +75,15 @@ def _are_few(total: int, stages: list[PartitionSpec], pieces: list[jax.Array]) -
 
 def _spread(batch: jax.Array, size: int, spec: PartitionSpec) -> jax.Array:
     """Return a batch of that size, the last matrix being repeated: each device takes its own, and nothing moves."""
+    mesh, names, _ = _axes(batch)
     which = jnp.minimum(jnp.arange(size), len(batch) - 1)
-    return batch.at[which].get(out_sharding=NamedSharding(_axes(batch)[0], spec), mode="promise_in_bounds")
+    which = jax.sharding.reshard(which, NamedSharding(mesh, PartitionSpec(spec[0])))
+    specs = tuple(jax.typeof(x).sharding.spec for x in (batch, which))
+    own = jax.shard_map(
+        lambda batch, which: batch.at[which].get(mode="promise_in_bounds"),
+        mesh=mesh, in_specs=specs, out_specs=spec, axis_names=set(names),
+    )  # fmt: skip
+    return own(batch, which)
 
 
 def _chosen(batch: jax.Array, total: int) -> jax.Array:

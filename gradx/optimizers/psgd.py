@@ -31,7 +31,7 @@ from gradx.sometimes import sometimes
 from gradx.transforms.decay import add_decayed_weights
 from gradx.transforms.matrices import layouts_of
 from gradx.transforms.momentum import ema_leaf, moments_like
-from gradx.transforms.noise import as_key
+from gradx.transforms.noise import KeyStart
 from gradx.transforms.scale import scale_by_learning_rate
 from gradx.typing import (
     Decay,
@@ -119,7 +119,7 @@ def noise(key: jax.Array, g: jax.Array) -> jax.Array:
     """Return standard normal numbers (b, m, n), the same for all matrices of one size, wherever they lie."""
     own = jax.random.fold_in(jax.random.fold_in(key, g.shape[1]), g.shape[2])
     v = jax.random.normal(own, (1, *g.shape[1:]), jnp.finfo(g.dtype).dtype)
-    return jnp.broadcast_to(v.astype(g.dtype), g.shape)
+    return jnp.broadcast_to(v.astype(g.dtype), g.shape, out_sharding=jax.typeof(g).sharding)
 
 
 def root_mean_square(x: jax.Array) -> jax.Array:
@@ -249,8 +249,7 @@ def scale_by_kron(
     """
     owner = "scale_by_kron"
     one_of(owner, geometry=(geometry, Geometry.__args__), when_larger=(when_larger, WhenLarger.__args__))
-    start, fit_leaf = as_key(seed), triangular_leaf if geometry == "triangular" else dense_leaf
-    implementation = jax.random.key_impl(start)
+    start, fit_leaf = KeyStart(seed), triangular_leaf if geometry == "triangular" else dense_leaf
 
     def planned(params: Params) -> list[Sides | None]:
         layouts = layouts_of(owner, weight_dimension_numbers, params)
@@ -258,14 +257,13 @@ def scale_by_kron(
         return [s or entry_by_entry(x) for s, x in zip(found, leaves_of(params), strict=True)]
 
     def init(params: Params) -> ScaleByKronState:
-        key = jnp.array(jax.random.key_data(start), copy=True)
         factors = zeros(planned(params), params)
-        return ScaleByKronState(jnp.zeros((), jnp.int32), key, moments_like(params, mu_dtype), *factors)
+        return ScaleByKronState(jnp.zeros((), jnp.int32), start.data(), moments_like(params, mu_dtype), *factors)
 
     def update(updates: Updates, state: ScaleByKronState) -> tuple[Updates, ScaleByKronState]:
         count, sides = numerics.safe_increment(state.count), planned(updates)
         mean, mu = tree.map_leaves(ema_leaf, updates, state.mu, decay=b1, c=numerics.bias_correction(b1, count))
-        next_key, key, draw = jax.random.split(jax.random.wrap_key_data(state.key, impl=implementation), 3)
+        next_key, key, draw = jax.random.split(jax.random.wrap_key_data(state.key, impl=start.implementation), 3)
 
         def fit(factors: tuple) -> tuple:
             hyper = {"key": key, "rate": preconditioner_lr, "damping": damping}
