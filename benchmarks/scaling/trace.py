@@ -28,6 +28,8 @@ TRANSCENDENTAL |= {"sin", "cos", "tan", "erf", "atan2"}
 REDUCTIONS = {"reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "argmax", "argmin"}
 COLLECTIVES = {"psum", "psum_invariant", "reduce_scatter", "all_gather", "all_to_all", "reshard"}
 SUMS = {"psum", "psum_invariant"}
+CUTS = {"slice", "dynamic_slice", "gather", "split"}
+"""Their operands lie in memory, for the parts go to several places."""
 KEPT = COLLECTIVES | {"dot_general", "sort", "eigh", "cholesky", "triangular_solve", "svd", "geqrf"}
 KEPT |= {"householder_product"}
 """Their operands and results lie in memory; all else is fused into what uses it."""
@@ -96,26 +98,33 @@ def _most(results: list[_Value]) -> float:
 
     So do compilers that go by memory: the whole of the first result, then what the second needs beside.
     """
-    order: dict[_Value, set[_Value]] = {}
     for value in results:  # each has its place: an argument's, or what the caller counts
         value.is_kept, value.size = True, 0.0
+    done: set[_Value] = set()
+    born: list[float] = []
+    working: list[float] = []
+    last: dict[_Value, int] = {}
     left = [(value, False) for value in reversed(results)]
     while left:
         value, is_ready = left.pop()
-        if is_ready:
-            for x in (value, *value.results):
-                order.setdefault(x, x.reads())
-        elif value not in order:
+        if value in done:
+            continue
+        if not is_ready:
             left += [(value, True)] * value.is_kept + [(x, False) for x in reversed(value.sources)]
-    last = {x: now for now, (value, read) in enumerate(order.items()) for x in (value, *read)}
-    held = most = 0.0
-    dying: dict[int, float] = Counter()
+            continue
+        together = (value, *value.results)
+        done |= set(together)
+        last |= {x: len(born) for x in (*together, *value.reads())}
+        born.append(sum(x.size for x in together))
+        working.append(value.working)
+    died = Counter[int]()
     for value, now in last.items():
-        dying[now] += value.size
-    for now, value in enumerate(order):
-        held += value.size
-        most = max(most, held + value.working)
-        held -= dying[now]
+        died[now] += value.size
+    held = most = 0.0
+    for now, size in enumerate(born):
+        held += size
+        most = max(most, held + working[now])
+        held -= died[now]
     return most
 
 
@@ -160,14 +169,13 @@ class _Walk:
         if name in KEPT and not (name == "reshard" and _only_slices(eqn)):
             for value in inputs:
                 value.is_kept = True
-            copies = name == "reduce_scatter" and eqn.params["scatter_dimension"]  # XLA scatters along the first axis
-            operation = _Value(sources, working=bytes_on_device(eqn.invars[0].aval) if copies else 0.0)
+            operation = _Value(sources)
             if name in SUMS:
                 operation = self._summed(operation)
             return operation.of_size(sizes)
         if name in REDUCTIONS or name == "concatenate":
             return [_Value(sources, size) for size in sizes]
-        if name in ("slice", "dynamic_slice", "gather", "split"):
+        if name in CUTS:
             inputs[0].is_kept = True
         if name == "broadcast_in_dim":  # it is repeated where it is written
             sizes = [bytes_on_device(eqn.invars[0].aval)]

@@ -38,7 +38,7 @@ class MuonState(NamedTuple):
 def muon_leaf(g, mu, *, beta, c, c_next, nesterov):
     """Return (mu / c, mu), mu ← beta · mu + (1 - beta) · g; with Nesterov beta · mu / c_next + (1 - beta) · g / c."""
     mu = beta * mu + (1 - beta) * g
-    return (beta * (mu / c_next) + (1 - beta) * (g / c) if nesterov else mu / c), mu
+    return (beta / c_next * mu + (1 - beta) / c * g if nesterov else mu / c), mu
 
 
 def adaptive_leaf(o: jax.Array, m: jax.Array, *, layout: Layout) -> jax.Array:
