@@ -1,15 +1,19 @@
 """The files of a directory of checkpoints: which step is whole, and which file says that it is not."""
 
 import json
+import operator
 import os
 import shutil
 import zlib
 from pathlib import Path
+from typing import Any
 
 SEAL = "gradx_files.json"
 """Written last: the sizes and check sums of all files of a checkpoint."""
 UNFINISHED = ".orbax-checkpoint-tmp"
 """What Orbax calls a checkpoint that it has not finished."""
+REPLACED = ".replaced"
+"""A whole one of the same step, until the one that replaces it is whole too."""
 
 
 class CheckpointError(ValueError):
@@ -20,18 +24,36 @@ class UnfinishedError(CheckpointError, FileNotFoundError):
     """A checkpoint whose writing was interrupted: as good as none."""
 
 
+def number(owner: str, name: str, x: Any, least: int = 0) -> int:
+    """Return a whole number, of NumPy or JAX too, as Python's; no other would be found again by its name."""
+    try:
+        found = -1 if isinstance(x, bool) else operator.index(x)
+    except TypeError:
+        found = -1
+    if found < least:
+        raise ValueError(f"{owner}: {name} must be an integer of at least {least}, got {x!r}")
+    return found
+
+
 def root_of(directory: str | Path) -> Path:
     """Return the directory as an absolute path; other stores are for Orbax's own managers."""
     if "://" in str(directory):
         cure = "give gradx.checkpoint.state_dict(...) to an orbax.checkpoint.CheckpointManager"
         raise ValueError(f"{directory}: only directories on a disk; {cure}")
-    return Path(directory).absolute()
+    return Path(directory).expanduser().resolve()
 
 
 def steps(root: Path, *, sealed: bool = True) -> list[int]:
     """Return the steps that are there, in order; without `sealed`, those too whose writing was interrupted."""
-    found = [int(x.name) for x in root.iterdir() if x.is_dir() and x.name.isdigit()] if root.is_dir() else []
-    return sorted(step for step in found if not sealed or (root / str(step) / SEAL).exists())
+    names = [x.name.removesuffix(REPLACED) for x in root.iterdir() if x.is_dir()] if root.is_dir() else []
+    found = {int(name) for name in names if name.isdecimal()}
+    return sorted(step for step in found if not sealed or (place_of(root, step) / SEAL).exists())
+
+
+def place_of(root: Path, step: int) -> Path:
+    """Return the directory of a step: that of the one before, while what replaces it is not finished."""
+    place, before = root / str(step), root / f"{step}{REPLACED}"
+    return before if before.is_dir() and not (place / SEAL).exists() else place
 
 
 def seal(directory: Path) -> None:
@@ -69,22 +91,34 @@ def check_place(root: Path, step: int, item: str) -> None:
     Ours have the item, or a seal. A later one that is damaged is in nobody's way.
     """
     found = steps(root, sealed=False)
-    unsealed = [root / str(x) for x in found if not (root / str(x) / SEAL).exists()]
+    unsealed = [path for path in (place_of(root, x) for x in found) if not (path / SEAL).exists()]
     if foreign := [path for path in unsealed if not (path / item).exists()]:
         raise ValueError(f"{foreign[0]}: no checkpoint of gradx.checkpoint.save; give it a directory of its own")
-    if later := [x for x in found if x > step and _is_whole(root / str(x))]:
+    if later := [x for x in found if x > step and _is_whole(place_of(root, x))]:
         fault = f"save: step {step} comes before step {later[0]}, which is there and which restore would take"
         raise ValueError(f"{fault}: another directory, or remove {root / str(later[0])}")
 
 
 def clear(root: Path, step: int) -> None:
-    """Make the directory, and take away what interrupted writers left in it, and later steps that are damaged."""
+    """Make the directory, and take away what interrupted writers left in it, and later steps that are damaged.
+
+    What is to be replaced steps aside: a crash on the way must not take it along.
+    """
     root.mkdir(parents=True, exist_ok=True)
+    for before in [path for path in root.iterdir() if path.name.endswith(REPLACED)]:
+        place = root / before.name.removesuffix(REPLACED)
+        if (place / SEAL).exists():
+            remove(before)
+        else:
+            shutil.rmtree(place, ignore_errors=True)
+            before.rename(place)
     numbered = [root / str(x) for x in steps(root, sealed=False)]
     useless = [path for path in numbered if int(path.name) > step or not (path / SEAL).exists()]
     drafts = [path for path in root.iterdir() if UNFINISHED in path.name and path.name.partition(".")[0].isdigit()]
     for path in (*useless, *drafts):
         remove(path)
+    if (root / str(step)).is_dir():
+        (root / str(step)).rename(root / f"{step}{REPLACED}")
 
 
 def remove(directory: Path) -> None:

@@ -84,8 +84,8 @@ def save(
     """Write parameters and state under `directory/step`, so that `restore` finds the whole of it or nothing.
 
     Orbax writes, each process its own shards. A checkpoint counts once all its files and their check sums are written:
-    what a crash leaves behind is passed over, and cleared away at the next `save`. A step that exists is replaced; one
-    before a later one is refused.
+    what a crash leaves behind is passed over, and cleared away at the next `save`. A step that exists is replaced, and
+    stays until then; one before a later one is refused.
 
     Args:
       directory: on a disk that all processes see; it is made where it is missing.
@@ -105,19 +105,18 @@ def save(
     (7, 1.0, True)
     """
     ocp = _orbax()
-    root = files.root_of(directory)
-    if isinstance(step, bool) or step != int(step) or step < 0 or (keep is not None and keep < 1):
-        raise ValueError(f"save: step must be an integer of at least 0, and keep at least 1, got {step!r} and {keep!r}")
+    root, step = files.root_of(directory), files.number("save", "step", step)
+    keep = None if keep is None else files.number("save", "keep", keep, least=1)
     if under_way := _UNDER_WAY.pop(root, None):
         under_way.wait()
-    files.check_place(root, int(step), DESCRIPTION)
+    files.check_place(root, step, DESCRIPTION)
     kept = state_dict(tx, state, params)
     arrays = {
         PARAMS: dict(zip(parameter_keys(params), jax.tree.leaves(params), strict=True)),
         STATE: {name: x for name, x in kept.items() if name != DESCRIPTION},
     }
     described = {item: {name: _type(x) for name, x in found.items()} for item, found in arrays.items()}
-    description = {"step": int(step), DESCRIPTION: json.loads(kept[DESCRIPTION]), **described}
+    description = {"step": step, DESCRIPTION: json.loads(kept[DESCRIPTION]), **described}
     # Orbax takes no array without entries; their shapes are in the description
     written = {item: {k: x for k, x in found.items() if np.size(x)} for item, found in arrays.items()}
     items = {item: ocp.args.PyTreeSave(jax.tree.map(_array, found)) for item, found in written.items() if found}
@@ -125,7 +124,7 @@ def save(
     is_first, number = jax.process_index() == 0, next(_NUMBERS)
     _meet(f"begin {step} {number}")  # before one of them clears away what others may still look at
     if is_first:
-        files.clear(root, int(step))
+        files.clear(root, step)
     kind = ocp.AsyncCheckpointer if asynchronous else ocp.Checkpointer
     checkpointer = kind(ocp.CompositeCheckpointHandler())
     checkpointer.save(root / str(step), args=everything, force=True)
@@ -134,11 +133,13 @@ def save(
         checkpointer.close()  # waits for what is still to be written
         if is_first:
             files.seal(root / str(step))
-            for old in files.steps(root)[:-keep] if keep else ():
-                files.remove(root / str(old))
+            useless = [root / str(old) for old in files.steps(root)[:-keep]] if keep else []
+            before = root / f"{step}{files.REPLACED}"
+            for path in (*useless, *[before] * before.is_dir()):
+                files.remove(path)
         _meet(f"end {step} {number}")  # for none of them it is complete before the seal is there
 
-    saving = Saving(int(step), finish, asynchronous)
+    saving = Saving(step, finish, asynchronous)
     if asynchronous:
         _UNDER_WAY[root] = saving
     return saving
@@ -180,15 +181,16 @@ def restore(
     root = files.root_of(directory)
     if root in _UNDER_WAY:
         _UNDER_WAY[root].wait()
-    candidates = files.steps(root, sealed=False)[::-1] if step is None else [int(step)]
-    if not candidates or not (root / str(candidates[0])).is_dir():
+    candidates = files.steps(root, sealed=False)[::-1] if step is None else [files.number("restore", "step", step)]
+    if not candidates or not files.place_of(root, candidates[0]).is_dir():
         raise FileNotFoundError(f"restore: no checkpoint in {root}" + ("" if step is None else f" for step {step}"))
     refused: dict[int, str] = {}
     is_unfinished = True
     for candidate in candidates:
+        place = files.place_of(root, candidate)
         try:
-            files.verify(root / str(candidate))
-            found = _read(root / str(candidate), tx, params, shardings)
+            files.verify(place)
+            found = _read(place, tx, params, shardings)
         except CheckpointError as error:
             if step is not None:
                 raise

@@ -269,6 +269,53 @@ def test_a_step_is_replaced(tmp_path):
     same_bits(checkpoint.restore(tmp_path, ADAMW, PARAMS).state, state)
 
 
+def full(directory):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_step_that_cannot_be_replaced_stays(tmp_path, monkeypatch, asynchronous):
+    """The last save of a run is often of a step that is there: the only checkpoint must outlive its failure."""
+    first = saved(tmp_path, 4)
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "seal", full)
+            with pytest.raises(OSError, match="No space left"):
+                saved(tmp_path, 4, keep=1, asynchronous=asynchronous, tx=gradx.adamw(0.5))
+        for options in ({}, {"step": 4}):
+            restored = checkpoint.restore(tmp_path, ADAMW, PARAMS, **options)
+            assert (restored.step, restored.refused) == (4, {})
+            same_bits(restored.state, first)
+    with pytest.raises(ValueError, match="step 2 comes before step 4"):
+        saved(tmp_path, 2)
+    state = trained(ADAMW, PARAMS, 7)
+    checkpoint.save(tmp_path, 4, ADAMW, state, PARAMS, keep=1)
+    same_bits(checkpoint.restore(tmp_path, ADAMW, PARAMS).state, state)
+    assert [path.name for path in tmp_path.iterdir()] == ["4"]
+
+
+def test_what_was_replaced_is_cleared_away_after_a_crash(tmp_path):
+    saved(tmp_path, 4)
+    shutil.copytree(tmp_path / "4", tmp_path / f"4{files.REPLACED}")
+    (tmp_path / f"4{files.REPLACED}" / "params" / "_METADATA").unlink()
+    assert checkpoint.restore(tmp_path, ADAMW, PARAMS).step == 4
+    saved(tmp_path, 5)
+    assert files.steps(tmp_path) == [4, 5]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["4", "5"]
+
+
+def test_a_directory_has_one_name(tmp_path, monkeypatch):
+    """However it is called, what is under way there is waited for."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "latest").symlink_to(tmp_path / "run")
+    for step, name in enumerate(("run", "latest", "~/run", "./other/../run")):
+        checkpoint.save(name, step, ADAMW, ADAMW.init(PARAMS), PARAMS, asynchronous=True)
+        assert checkpoint.restore(tmp_path / "run", ADAMW, PARAMS).step == step
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "run"]
+
+
 def test_a_later_step_is_in_the_way_if_it_is_whole(tmp_path):
     """Who goes on from an earlier step would find the later one again after a crash."""
     saved(tmp_path, 1, 4)
@@ -325,11 +372,19 @@ def test_mistakes_are_named(tmp_path):
     saved(tmp_path / "here", 1)
     with pytest.raises(FileNotFoundError, match="for step 7"):
         checkpoint.restore(tmp_path / "here", ADAMW, PARAMS, step=7)
-    for step in (-1, 0.5, True):
-        with pytest.raises(ValueError, match="step must be an integer of at least 0"):
+    # A float would be the name of a directory that nobody looks for
+    for step in (-1, 0.5, 3.0, np.float32(3), True, np.True_, jnp.array(True), "7", None, float("nan")):
+        with pytest.raises(ValueError, match="save: step must be an integer of at least 0"):
             checkpoint.save(tmp_path, step, ADAMW, state, PARAMS)
-    with pytest.raises(ValueError, match="keep at least 1, got 1 and 0"):
-        checkpoint.save(tmp_path, 1, ADAMW, state, PARAMS, keep=0)
+        if step is not None:
+            with pytest.raises(ValueError, match="restore: step must be an integer of at least 0"):
+                checkpoint.restore(tmp_path / "here", ADAMW, PARAMS, step=step)
+    for keep in (0, True, 1.5):
+        with pytest.raises(ValueError, match=f"keep must be an integer of at least 1, got {keep}"):
+            checkpoint.save(tmp_path, 1, ADAMW, state, PARAMS, keep=keep)
+    for step in (np.int64(2), jnp.int32(3)):
+        assert checkpoint.save(tmp_path / "here", step, ADAMW, state, PARAMS).step == step
+        assert checkpoint.restore(tmp_path / "here", ADAMW, PARAMS, step=step).step == step
     with pytest.raises(ValueError, match=r"gs://bucket/run: only directories on a disk; give .*state_dict"):
         checkpoint.save("gs://bucket/run", 1, ADAMW, state, PARAMS)
 
