@@ -300,6 +300,7 @@ def test_what_was_replaced_is_cleared_away_after_a_crash(tmp_path):
     (tmp_path / f"4{files.REPLACED}" / "params" / "_METADATA").unlink()
     assert checkpoint.restore(tmp_path, ADAMW, PARAMS).step == 4
     saved(tmp_path, 5)
+    assert checkpoint.restore(tmp_path, ADAMW, PARAMS, step=4).step == 4
     assert files.steps(tmp_path) == [4, 5]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["4", "5"]
 
