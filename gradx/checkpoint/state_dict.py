@@ -165,17 +165,25 @@ def describe(places: Places) -> str:
     return json.dumps({"format": FORMAT, "parts": parts, "parameters": parameters, "keys": keys})
 
 
-def places_from(description: Any, arrays: Mapping[str, Any]) -> Places:
-    """Return the places that names and a description tell; of the arrays only shape and dtype are looked at."""
-    text = description.item() if isinstance(description, np.ndarray) and description.ndim == 0 else description
-    if not isinstance(text, str):
+def understood(text: Any) -> dict[str, Any]:
+    """Return what a description says; raise ValueError for what is none, or one of a later version."""
+    try:
+        known = json.loads(text)
+        is_later = known["format"] > FORMAT
+    except (ValueError, TypeError, KeyError):
         cure = "gradx.checkpoint.mend(tx, restored, params) takes a state that came back as dicts and lists"
-        raise ValueError(f"load_state_dict: no state dict, the entry {DESCRIPTION!r} is missing; {cure}")
-    known = json.loads(text)
-    if known["format"] > FORMAT:
+        fault = f"the entry {DESCRIPTION!r} is missing, or not what state_dict wrote"
+        raise ValueError(f"load_state_dict: no state dict, {fault}; {cure}") from None
+    if is_later:
         raise ValueError(
             f"load_state_dict: its format is {known['format']}, this gradx reads up to {FORMAT}: update gradx"
         )
+    return known
+
+
+def places_from(description: Any, arrays: Mapping[str, Any]) -> Places:
+    """Return the places that names and a description tell; of the arrays only shape and dtype are looked at."""
+    known = understood(description.item() if isinstance(description, np.ndarray) and not description.ndim else description)
     parts = {row[0]: Part(*row) for row in known["parts"]}
     places = [_place(name, x, parts, known["keys"]) for name, x in arrays.items()]
     return Places(list(parts.values()), places, {name: tuple(shape) for name, shape in known["parameters"].items()})

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import AbstractMesh, NamedSharding
 
 from gradx.checkpoint import files
 from gradx.checkpoint.files import CheckpointError
 from gradx.checkpoint.places import parameter_keys
 from gradx.checkpoint.plan import Plan
 from gradx.checkpoint.report import Report
-from gradx.checkpoint.state_dict import DESCRIPTION, filled, placed, places_from, state_dict
+from gradx.checkpoint.state_dict import DESCRIPTION, filled, placed, places_from, state_dict, understood
 from gradx.typing import NonNegativeInt, Params, PositiveInt, PyTree, State
 
 PARAMS, STATE = "params", "state"
@@ -184,6 +185,7 @@ def restore(
     candidates = files.steps(root, sealed=False)[::-1] if step is None else [files.number("restore", "step", step)]
     if not candidates or not files.place_of(root, candidates[0]).is_dir():
         raise FileNotFoundError(f"restore: no checkpoint in {root}" + ("" if step is None else f" for step {step}"))
+    params = jax.tree.map(_on_devices, params)
     refused: dict[int, str] = {}
     is_unfinished = True
     for candidate in candidates:
@@ -206,6 +208,7 @@ def restore(
 def _read(directory: Path, tx: Any, params: Params, shardings: PyTree | None) -> tuple[Params, State, Report]:
     """Return parameters, state and report from the files of one step."""
     description = _load(directory, DESCRIPTION, None)
+    understood(json.dumps(description.get(DESCRIPTION)))  # before anything that a later version may write otherwise
     given = dict(zip(parameter_keys(params), jax.tree.leaves(params), strict=True))
     types = {name: _struct(*x) for name, x in description[PARAMS].items()}
     for name in given.keys() & types.keys():
@@ -231,6 +234,19 @@ def _read(directory: Path, tx: Any, params: Params, shardings: PyTree | None) ->
     left = {f"params:{name}": "there is no such parameter here" for name in types if name not in given}
     new = {f"params:{name}": "it was not there" for name in missing}
     return params, state, Report(report.matched, report.left_out | left, report.new | new, report.changed)
+
+
+def _on_devices(x: Any) -> Any:
+    """Return a shape as `jax.eval_shape` tells it under `jax.set_mesh`, on the devices of that mesh."""
+    sharding = getattr(x, "sharding", None)
+    if not isinstance(sharding, NamedSharding) or not isinstance(sharding.mesh, AbstractMesh):
+        return x
+    mesh = jax.sharding.get_mesh()
+    if mesh.shape != sharding.mesh.shape:
+        fault = f"a parameter of {x.shape} lies on the axes {dict(sharding.mesh.shape)} of no devices"
+        raise ValueError(f"restore: {fault}: call it under jax.set_mesh(mesh)")
+    own = NamedSharding(mesh, sharding.spec, memory_kind=sharding.memory_kind)
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=own)
 
 
 def _load_arrays(directory: Path, item: str, types: Mapping[str, Any], likes: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,20 +2,24 @@
 
 Under a mesh with explicit axes JAX refuses a product over a sharded dimension, and moving data once beats
 moving it in every product anyway. Under automatic axes the sharding is not known while tracing: nothing
-happens here then, and the compiler places the collectives.
+happens here then, and the compiler places the collectives. An array says how it lies
+under both, and what is made of it without `jit` lies alike.
 """
 
 import jax
+from jax.core import Tracer
 from jax.sharding import NamedSharding, PartitionSpec
 
 
 def gather(x: jax.Array, axes: int = 2) -> jax.Array:
     """Return `x` with its last `axes` axes unsharded; leading (batch) axes keep their sharding."""
-    sharding = jax.typeof(x).sharding
-    kept = sharding.spec[: x.ndim - axes]
-    if all(name is None for name in sharding.spec[x.ndim - axes :]):
+    is_array = not isinstance(x, Tracer) and isinstance(x.sharding, NamedSharding)
+    sharding = x.sharding if is_array else jax.typeof(x).sharding
+    spec = (*sharding.spec, *(None,) * (x.ndim - len(sharding.spec)))
+    if all(name is None for name in spec[x.ndim - axes :]):
         return x
-    return jax.sharding.reshard(x, NamedSharding(sharding.mesh, PartitionSpec(*kept, *(None,) * axes)))
+    whole = NamedSharding(sharding.mesh, PartitionSpec(*spec[: x.ndim - axes], *(None,) * axes))
+    return jax.device_put(x, whole) if is_array else jax.sharding.reshard(x, whole)
 
 
 def shard_like(y: jax.Array, x: jax.Array) -> jax.Array:

@@ -162,7 +162,9 @@ def _zeros(batch: jax.Array, kind: Kind) -> jax.Array:
     count, size, _ = batch.shape
     if kind == "full":
         return tree.zeros_like(jnp.broadcast_to(batch[..., :1], (count, size, size)))
-    return tree.real_full_like(batch[:, : size if kind == "diagonal" else 0, 0], 0.0)
+    # On explicit axes outside of `jax.set_mesh` an index does not give an array without entries, and a slice does
+    kept = jax.lax.slice_in_dim(batch[..., 0], 0, size if kind == "diagonal" else 0, axis=1)
+    return tree.real_full_like(kept, 0.0)
 
 
 def on_matrices(

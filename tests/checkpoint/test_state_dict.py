@@ -280,8 +280,13 @@ def test_a_state_of_another_optimizer_is_refused():
 def test_what_is_no_state_dict_is_refused():
     tx = gradx.adam(0.1)
     saved = checkpoint.state_dict(tx, tx.init(PARAMS), PARAMS)
-    with pytest.raises(ValueError, match=r"the entry 'gradx' is missing; gradx.checkpoint.mend"):
+    with pytest.raises(ValueError, match=r"the entry 'gradx' is missing, .* gradx.checkpoint.mend"):
         checkpoint.load_state_dict(tx, named(saved), PARAMS)
+    for text in ("no JSON", "{}", "[]", '{"format": "1"}', b"\xff", 1, None):
+        with pytest.raises(ValueError, match=r"no state dict, the entry 'gradx' is .* not what state_dict wrote"):
+            checkpoint.load_state_dict(tx, saved | {"gradx": text}, PARAMS)
+    stored = saved | {"gradx": saved["gradx"].encode()}  # as some stores keep texts
+    assert checkpoint.load_state_dict(tx, stored, PARAMS)[1].is_complete
     later = json.dumps(json.loads(saved["gradx"]) | {"format": FORMAT + 1})
     with pytest.raises(ValueError, match=f"its format is {FORMAT + 1}, this gradx reads up to {FORMAT}: update gradx"):
         checkpoint.load_state_dict(tx, saved | {"gradx": later}, PARAMS)

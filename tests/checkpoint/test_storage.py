@@ -13,7 +13,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 import gradx
 from gradx import checkpoint, tree
-from gradx.checkpoint import files
+from gradx.checkpoint import files, storage
 from tests.checkpoint.survives import PARAMS, SCHEDULE, same_bits
 from tests.checkpoint.test_survives import trained
 
@@ -85,6 +85,21 @@ def test_onto_another_mesh(tmp_path, kind):
                 assert x.sharding.is_equivalent_to(like.sharding, x.ndim)
         updates, _ = ADAMW.update(restored.params, restored.state, restored.params)
         assert updates["w"].sharding.is_equivalent_to(wanted["w"].sharding, 2)
+
+
+def test_shapes_that_a_trace_tells(tmp_path):
+    """On explicit axes `jax.eval_shape` says how parameters lie, of no devices: those of `jax.set_mesh`."""
+    mesh = jax.make_mesh((2, 4), ("data", "model"), axis_types=(AxisType.Explicit,) * 2)
+    with jax.set_mesh(mesh):
+        params = spread(mesh, {"w": jnp.ones((8, 8)), "b": jnp.ones(3)}, w=P("data", "model"))
+        state = saved(tmp_path, 3, params=params)
+        shapes = jax.eval_shape(lambda: jax.tree.map(jnp.negative, params))
+        restored = checkpoint.restore(tmp_path, ADAMW, shapes)
+    for x, y in zip(*(jax.tree.leaves((z[0].mu, z[0].nu)) for z in (restored.state, state)), strict=True):
+        assert x.sharding.is_equivalent_to(y.sharding, x.ndim)
+    assert restored.params["w"].sharding == params["w"].sharding
+    with pytest.raises(ValueError, match=r"restore: a parameter of .* of no devices: call it under jax\.set_mesh"):
+        checkpoint.restore(tmp_path, ADAMW, shapes)
 
 
 def test_a_state_may_be_spread_otherwise_than_the_parameters(tmp_path):
@@ -388,6 +403,17 @@ def test_mistakes_are_named(tmp_path):
         assert checkpoint.restore(tmp_path / "here", ADAMW, PARAMS, step=step).step == step
     with pytest.raises(ValueError, match=r"gs://bucket/run: only directories on a disk; give .*state_dict"):
         checkpoint.save("gs://bucket/run", 1, ADAMW, state, PARAMS)
+
+
+def test_what_a_later_version_wrote_asks_for_it(tmp_path, monkeypatch):
+    """It is no damage: the one before is not taken, whatever else a later version writes otherwise."""
+    saved(tmp_path, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "state_dict", lambda *a: checkpoint.state_dict(*a) | {"gradx": '{"format": 2}'})
+        patch.setattr(storage, "_type", lambda x: {"shape": np.shape(x)})
+        saved(tmp_path, 2)
+    with pytest.raises(ValueError, match="its format is 2, this gradx reads up to 1: update gradx"):
+        checkpoint.restore(tmp_path, ADAMW, PARAMS)
 
 
 def test_checkpoints_of_others_are_left_alone(tmp_path):

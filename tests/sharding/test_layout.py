@@ -9,6 +9,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 import gradx
+from gradx import tree
 from gradx.sharding import describe_shardings, init, state_shardings, zero1
 from tests.sharding import devices
 from tests.sharding.devices import AUTO, EXPLICIT, KINDS, bytes_each, mesh_of, put
@@ -254,6 +255,27 @@ def test_automatic_jit_of_init_alone_leaves_moments_on_one_device():
     params = {"w": put(mesh, jnp.ones(8), P("data"))}
     assert len(jax.jit(gradx.adam(0.1).init)(params)[0].mu["w"].sharding.device_set) == 1
     assert len(init(gradx.adam(0.1), params)[0].mu["w"].sharding.device_set) == 8
+
+
+OF_MATRICES = {
+    "shampoo": gradx.shampoo(0.1, max_size=2),
+    "soap": gradx.soap(0.1),
+    "kl_shampoo": gradx.scale_by_kl_shampoo(max_size=4),
+    "kron": gradx.kron(0.1, max_size=4),
+    "galore": gradx.galore(0.1, rank=2),
+    "apollo": gradx.apollo(0.1, rank=2),
+    "dion": gradx.scale_by_dion(rank=2),
+}
+
+
+@pytest.mark.parametrize("name", OF_MATRICES)
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_an_unjitted_init_of_split_parameters_puts_the_state_there(kind, name):
+    """What is made of whole matrices lies whole, on automatic axes too, and no mesh need be set."""
+    params, tx = arrays(mesh_2d(kind)), OF_MATRICES[name]
+    state, wanted = tx.init(params), state_shardings(tx, params)
+    for path, x, sharding in zip(tree.paths(state), *map(jax.tree.leaves, (state, wanted)), strict=True):
+        assert not x.committed or x.sharding.is_equivalent_to(sharding, x.ndim), path
 
 
 def test_flax_boxes():
