@@ -183,7 +183,9 @@ def understood(text: Any) -> dict[str, Any]:
 
 def places_from(description: Any, arrays: Mapping[str, Any]) -> Places:
     """Return the places that names and a description tell; of the arrays only shape and dtype are looked at."""
-    known = understood(description.item() if isinstance(description, np.ndarray) and not description.ndim else description)
+    known = understood(
+        description.item() if isinstance(description, np.ndarray) and not description.ndim else description
+    )
     parts = {row[0]: Part(*row) for row in known["parts"]}
     places = [_place(name, x, parts, known["keys"]) for name, x in arrays.items()]
     return Places(list(parts.values()), places, {name: tuple(shape) for name, shape in known["parameters"].items()})

@@ -6,6 +6,8 @@ happens here then, and the compiler places the collectives. An array says how it
 under both, and what is made of it without `jit` lies alike.
 """
 
+from typing import Any
+
 import jax
 from jax.core import Tracer
 from jax.sharding import NamedSharding, PartitionSpec
@@ -14,7 +16,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 def gather(x: jax.Array, axes: int = 2) -> jax.Array:
     """Return `x` with its last `axes` axes unsharded; leading (batch) axes keep their sharding."""
     is_array = not isinstance(x, Tracer) and isinstance(x.sharding, NamedSharding)
-    sharding = x.sharding if is_array else jax.typeof(x).sharding
+    sharding: Any = x.sharding if is_array else jax.typeof(x).sharding
     spec = (*sharding.spec, *(None,) * (x.ndim - len(sharding.spec)))
     if all(name is None for name in spec[x.ndim - axes :]):
         return x
