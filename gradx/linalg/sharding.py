@@ -6,8 +6,6 @@ happens here then, and the compiler places the collectives. An array says how it
 under both, and what is made of it without `jit` lies alike.
 """
 
-from typing import Any
-
 import jax
 from jax.core import Tracer
 from jax.sharding import NamedSharding, PartitionSpec
@@ -15,13 +13,13 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 def gather(x: jax.Array, axes: int = 2) -> jax.Array:
     """Return `x` with its last `axes` axes unsharded; leading (batch) axes keep their sharding."""
-    is_array = not isinstance(x, Tracer) and isinstance(x.sharding, NamedSharding)
-    sharding: Any = x.sharding if is_array else jax.typeof(x).sharding
+    own = None if isinstance(x, Tracer) else getattr(x, "sharding", None)
+    sharding = own if isinstance(own, NamedSharding) else jax.typeof(x).sharding
     spec = (*sharding.spec, *(None,) * (x.ndim - len(sharding.spec)))
     if all(name is None for name in spec[x.ndim - axes :]):
         return x
     whole = NamedSharding(sharding.mesh, PartitionSpec(*spec[: x.ndim - axes], *(None,) * axes))
-    return jax.device_put(x, whole) if is_array else jax.sharding.reshard(x, whole)
+    return jax.device_put(x, whole) if sharding is own else jax.sharding.reshard(x, whole)
 
 
 def shard_like(y: jax.Array, x: jax.Array) -> jax.Array:

@@ -10,6 +10,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 import gradx
 from gradx import tree
+from gradx.linalg.sharding import gather
 from gradx.sharding import describe_shardings, init, state_shardings, zero1
 from tests.sharding import devices
 from tests.sharding.devices import AUTO, EXPLICIT, KINDS, bytes_each, mesh_of, put
@@ -276,6 +277,11 @@ def test_an_unjitted_init_of_split_parameters_puts_the_state_there(kind, name):
     state, wanted = tx.init(params), state_shardings(tx, params)
     for path, x, sharding in zip(tree.paths(state), *map(jax.tree.leaves, (state, wanted)), strict=True):
         assert not x.committed or x.sharding.is_equivalent_to(sharding, x.ndim), path
+
+
+def test_arrays_of_numpy_are_whole():
+    x = np.ones((3, 3))
+    assert gather(x) is x
 
 
 def test_flax_boxes():
